@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Renews the pinned requirements (with hashes, no index address) from pyproject.toml. Needs uv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+common=(--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet)
+uv pip compile pyproject.toml --extra report "${common[@]}" -o scripts/requirements/core.txt "$@"
+uv pip compile pyproject.toml --extra dev -c scripts/requirements/core.txt "${common[@]}" -o scripts/requirements/all.txt "$@"

@@ -1,0 +1,115 @@
+"""The seam: the few verbs that an engine offers; everything else is written once against them.
+
+A frame is opaque: each engine has its own. Functions that cross the seam are picklable values
+(module-level functions, frozen dataclasses with ``__call__``, partials), never closures over
+sessions. They may be run more than once on the same rows (task retries), so they have no
+effects but new, uniquely named files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+import narwhals.stable.v2 as nw
+import pyarrow as pa
+
+from segpipe.values import Block, Floats, Table
+
+State = TypeVar("State")
+Frame = Any
+Plan = Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]
+
+
+class Engine(Protocol):
+    """Where rows live and work is done."""
+
+    @property
+    def name(self) -> str: ...
+
+    def scan(self, table: Table, columns: Sequence[str] | None) -> Frame:
+        """Lazy rows of ``table`` (its filters applied), only ``columns``, in the source's types.
+
+        Batches hold at most 65,536 rows; partition columns of hive paths are ordinary columns.
+        """
+        ...
+
+    def from_batches(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
+        """A frame of rows the driver already holds, one partition per batch."""
+        ...
+
+    def map_batches(
+        self, frame: Frame, fn: Callable[[pa.RecordBatch], pa.RecordBatch], schema: pa.Schema
+    ) -> Frame:
+        """Lazy: ``fn`` on every batch, empty ones too; what it returns has ``schema``."""
+        ...
+
+    def relate(self, frame: Frame, plan: Plan, schema: pa.Schema) -> Frame:
+        """Relational work (group sums, joins) as a narwhals plan; the result is cast to ``schema``."""
+        ...
+
+    def group_map(
+        self,
+        frame: Frame,
+        keys: Sequence[str],
+        order: Sequence[str],
+        fn: Callable[[pa.RecordBatch], pa.RecordBatch],
+        schema: pa.Schema,
+    ) -> Frame:
+        """``fn`` sees batches of *whole* key groups, sorted by ``keys`` then ``order``."""
+        ...
+
+    def persist(self, frame: Frame) -> Frame:
+        """The same rows, computed once and kept until ``close`` (memory, spilling where it can)."""
+        ...
+
+    def fold(
+        self,
+        frame: Frame,
+        step: Callable[[Iterator[pa.RecordBatch]], State],
+        merge: Callable[[State, State], State],
+    ) -> State:
+        """``step`` per partition, on the workers; the small states merged in partition order.
+
+        An engine calls ``step`` at least once, on an empty iterator if the frame has no rows.
+        """
+        ...
+
+    def library_fit(
+        self,
+        frame: Frame,
+        transform: Callable[[pa.RecordBatch], Block],
+        params: LibraryParams,
+        init: Sequence[Floats],
+    ) -> Any:
+        """Fit with the engine's own library (``fit.library``); returns our frozen model."""
+        ...
+
+    def workers(self) -> int:
+        """Tasks that can run at once, for sizing partitions."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LibraryParams(Protocol):
+    """What a library fit is told (``fit.library.LibrarySpec`` is one)."""
+
+    @property
+    def library(self) -> str:
+        """mllib | dask-ml | sklearn."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """kmeans | gmm | bisecting."""
+        ...
+
+    @property
+    def k(self) -> int: ...
+    @property
+    def covariance(self) -> str: ...
+    @property
+    def n_init(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
