@@ -300,7 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def job(default_config: str, args: Sequence[str]) -> int:
-    """Run ``segpipe run`` for a job file: ``--config`` names the config; Spark under spark-submit."""
+    """Run ``segpipe run`` for a job file: ``--config PATH``; engine Spark under spark-submit."""
     rest, config = list(args), default_config
     if "--config" in rest:
         at = rest.index("--config")

@@ -167,6 +167,10 @@ class EngineConfig(Section):
     spark: dict[str, str | int | float | bool] = {}
     dask: Dask = Dask()
 
+    def arguments(self) -> dict[str, Any]:
+        """What ``engines.open.open_engine`` takes."""
+        return self.model_dump()
+
 
 class Config(Section):
     """One run, complete."""
@@ -258,7 +262,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputMissing(f"config file {path} cannot be read: {error}.") from None
     try:
-        tree = yaml.load(text, Loader=_Strict)  # noqa: S506 - a SafeLoader that refuses doubles
+        tree = yaml.load(text, Loader=_Strict)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no valid YAML: {error}") from None
     if not isinstance(tree, dict):

@@ -34,7 +34,7 @@ def process_start() -> float:
 
 
 def tree_pss_mb() -> float | None:
-    """MiB of proportional set size over this process and its children, JVMs left out; None off Linux."""
+    """MiB of proportional set size of this process tree, JVMs left out; None off Linux."""
     children: dict[int, list[int]] = {}
     names: dict[int, str] = {}
     for stat in PROC.glob("[0-9]*/stat"):
@@ -122,7 +122,7 @@ class Meter:
             "msg": message,
             "context": {**self.context, **context},
         }
-        print(json.dumps(line, default=str), file=self._stream, flush=True)  # noqa: T201
+        print(json.dumps(line, default=str), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Stop watching; the summary is about to be written."""
