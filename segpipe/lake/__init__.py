@@ -1,0 +1,1 @@
+"""Tables in, labels out: reading, the data contract, staged files, atomic publication."""
