@@ -1,0 +1,1 @@
+"""From a described table to a fitted segment model."""

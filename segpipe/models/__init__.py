@@ -1,0 +1,1 @@
+"""Fitted models: small frozen values with pure functions, saved as JSON + npz."""

@@ -1,0 +1,60 @@
+"""Moments and quantiles of a weighted sample (missing values left out by the caller)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from segpipe.values import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Weighted moments; ``std`` is 0 and the shapes are 0 for a constant column."""
+
+    mean: float
+    std: float
+    skew: float
+    kurtosis: float
+    """Excess kurtosis: 0 for a Gaussian."""
+
+
+def moments(x: Floats, weight: Floats) -> Moments:
+    """Population moments (divisor: the sum of weights) of (n,) finite values."""
+    total = weight.sum()
+    mean = float((x * weight).sum() / total)
+    centred = x - mean
+    variance = float((centred**2 * weight).sum() / total)
+    # Rounding leaves a constant column a variance of about (eps * mean)^2.
+    if variance <= (1e-12 * max(abs(mean), np.abs(x).max(initial=0.0))) ** 2:
+        return Moments(mean, 0.0, 0.0, 0.0)
+    std = float(np.sqrt(variance))
+    z = centred / std
+    return Moments(
+        mean,
+        std,
+        float((z**3 * weight).sum() / total),
+        float((z**4 * weight).sum() / total) - 3.0,
+    )
+
+
+def quantiles(x: Floats, weight: Floats, at: tuple[float, ...]) -> tuple[float, ...]:
+    """Weighted quantiles that are values of ``x`` (inverted distribution function)."""
+    order = np.argsort(x, kind="stable")
+    cumulated = np.cumsum(weight[order])
+    # The last bits of a cumulated sum must not push an exact median to the next value.
+    targets = np.array(at) * cumulated[-1] * (1 - 1e-12)
+    where = np.minimum(np.searchsorted(cumulated, targets), len(x) - 1)
+    return tuple(float(v) for v in x[order[where]])
+
+
+def correlations(rows: Floats, weight: Floats) -> Floats:
+    """(d, d) weighted Pearson correlations of (d, n) rows; 0 where a row is constant."""
+    share = weight / weight.sum()
+    centred = rows - (rows @ share)[:, None]
+    covariance = (centred * share) @ centred.T
+    std = np.sqrt(np.diag(covariance))
+    scale = np.where(std > 0, std, np.inf)
+    result: Floats = covariance / np.outer(scale, scale)
+    return result
