@@ -1,0 +1,186 @@
+"""K-Means on the sample: greedy weighted k-means++, Lloyd to convergence, the best of several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from segpipe.errors import DataError
+from segpipe.kernels import nearest as kernel
+from segpipe.models.kmeans import KMeansModel
+from segpipe.values import Block, Floats, Ints
+
+START_ROWS = 32_768
+"""Rows on which starts compete; the best few are then brought to convergence on all rows."""
+FINALISTS = 2
+CLOSE = 1.003
+"""Starts whose inertia is beyond this times the best are not worth the full rows."""
+START_TOL, TOL = 3e-5, 1e-5
+"""Movement of the centres, in total variances, that ends a start and a fit on many rows."""
+MAX_STEPS = 300
+THREADED = 1 << 22
+"""Multiply-adds of one Lloyd step above which starts run in threads (the kernels free the GIL)."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def fit_kmeans(
+    x: Block,
+    w: Floats,
+    k: int,
+    n_init: int = 10,
+    seed: int = 0,
+    init: Floats | None = None,
+    min_share: float = 0.0,
+) -> KMeansModel:
+    """The best of ``n_init`` runs by weighted inertia, ours; with ``init`` that start alone.
+
+    Parameters
+    ----------
+    x : (d, n) scaled rows
+    w : (n,) weights
+    init : (k, d) centres to start from (a warm start)
+    min_share : clusters lighter than this share are re-seeded where the error is largest; kept
+        if that cannot help.
+
+    Raises
+    ------
+    DataError
+        Fewer distinct rows than k.
+    """
+    if init is not None:
+        best = lloyd(x, w, np.asarray(init, np.float64))
+    else:
+        few = subset(x.shape[1], max(START_ROWS, 64 * k), seed)
+        xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
+        starts = kmeans_starts(xs, ws, k, n_init, seed)
+        runs = in_threads(lambda c: lloyd(xs, ws, c, START_TOL), starts, xs.size * k)
+        finalists = _ranked(xs, ws, runs)[:FINALISTS]
+        tol = 0.0 if few is None else TOL
+        runs = in_threads(lambda c: lloyd(x, w, c, tol), finalists, x.size * k)
+        best = _ranked(x, w, runs)[0]
+    if min_share > 0:
+        best = _reseed_small(x, w, best, min_share)
+    return KMeansModel(best)
+
+
+def kmeans_starts(x: Block, w: Floats, k: int, n: int, seed: int) -> list[Floats]:
+    """``n`` greedy k-means++ starts, each (k, d), reproducible one by one."""
+    return [greedy_start(x, w, k, np.random.default_rng([seed, k, i])) for i in range(n)]
+
+
+def greedy_start(x: Block, w: Floats, k: int, rng: np.random.Generator) -> Floats:
+    """Centres (k, d): rows drawn by weighted squared distance, the best of 2 + log k at a time.
+
+    Arthur & Vassilvitskii 2007, the greedy variant that scikit-learn uses.
+    """
+    n, trials = x.shape[1], 2 + int(np.log(k))
+    chosen = [_draw(np.cumsum(w), rng.random(1), n)[0]]
+    near = kernel.distances(x, x[:, chosen].T)[0]
+    while len(chosen) < k:
+        mass = np.cumsum(w * near)
+        if not mass[-1] > 0:
+            raise DataError(
+                f"{k} clusters were asked for; the sample has only {len(chosen)} distinct rows.",
+                "ask for fewer (fit.k) or give more features",
+            )
+        candidates = _draw(mass, rng.random(trials), n)
+        after = np.minimum(kernel.distances(x, x[:, candidates].T), near)
+        best = int(np.argmin([(w * line).sum() for line in after]))
+        chosen.append(candidates[best])
+        near = after[best]
+    return np.ascontiguousarray(x[:, chosen].T, np.float64)
+
+
+def lloyd(x: Block, w: Floats, centres: Floats, tol: float = TOL) -> Floats:
+    """Lloyd steps until no label changes or the centres move less than tol of the variance.
+
+    A centre that loses all its rows moves to the row farthest from its own centre.
+    """
+    scale = tol * float(x[:, : 1 << 16].var(axis=1).sum())
+    last: Ints | None = None
+    for _ in range(MAX_STEPS):
+        label, best, _ = kernel.nearest(x, centres)
+        if last is not None and np.array_equal(label, last):
+            break
+        count, linear = kernel.moments(x, w, label, centres.shape[0])
+        new = np.divide(linear, count[:, None], out=centres.copy(), where=count[:, None] > 0)
+        empty = np.flatnonzero(count == 0)
+        if len(empty):
+            new[empty] = _farthest(x, w, best, len(empty))
+        moved = float(np.square(new - centres).sum())
+        centres, last = new, label
+        if moved <= scale and not len(empty):
+            break
+    return centres
+
+
+def in_threads(fn: Callable[[T], R], items: Sequence[T], work: int) -> list[R]:
+    """``fn`` of each item, in order; threads only where one call is long enough to pay."""
+    if work < THREADED or len(items) < 2:
+        return [fn(item) for item in items]
+    with ThreadPoolExecutor(min(len(items), len(os.sched_getaffinity(0)), 8)) as pool:
+        return list(pool.map(fn, items))
+
+
+def subset(n: int, rows: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
+    """Ascending numbers of ``rows`` of n rows drawn by ``seed``; None if that is all of them."""
+    if n <= rows:
+        return None
+    return np.sort(np.random.default_rng([seed, n]).choice(n, rows, replace=False))
+
+
+def _ranked(x: Block, w: Floats, runs: Sequence[Floats]) -> list[Floats]:
+    """The runs within CLOSE of the least inertia, from the best on, near-copies left out."""
+    inertia = in_threads(lambda c: kernel.lloyd_sums(x, w, c).inertia, runs, x.size * len(runs[0]))
+    kept: list[int] = []
+    for i in sorted(range(len(runs)), key=lambda i: inertia[i]):
+        if not kept or inertia[kept[-1]] * (1 + 1e-5) < inertia[i] <= inertia[kept[0]] * CLOSE:
+            kept.append(i)
+    return [runs[i] for i in kept]
+
+
+def _farthest(x: Block, w: Floats, best: kernel.Singles, count: int) -> Floats:
+    """``count`` distinct rows of positive weight, farthest from their centres first."""
+    order = np.argsort(np.where(w > 0, -best, np.inf), kind="stable")
+    rows = x[:, order[: 64 * count]].T
+    _, first = np.unique(rows, axis=0, return_index=True)
+    return np.asarray(rows[np.sort(first)[np.arange(count) % len(first)]], np.float64)
+
+
+def _reseed_small(x: Block, w: Floats, centres: Floats, min_share: float) -> Floats:
+    best = centres
+    lightest = -1.0
+    for _ in range(3):
+        sums = kernel.lloyd_sums(x, w, centres)
+        share = sums.count / sums.count.sum()
+        if share.min() > lightest:
+            best, lightest = centres, float(share.min())
+        small = np.flatnonzero(share < min_share)
+        if not len(small):
+            break
+        label, _, _ = kernel.nearest(x, centres)
+        kept = np.where(share < min_share, -1.0, sums.errors)
+        centres = centres.copy()
+        for i in small:  # split the cluster of the largest error along its longest axis
+            big = int(np.argmax(kept))
+            rows = x[:, label == big].astype(np.float64)
+            values, vectors = np.linalg.eigh(np.cov(rows, aweights=w[label == big]))
+            step = np.sqrt(max(values[-1], 0.0)) * vectors[:, -1]
+            centres[i] = centres[big] + step
+            centres[big] = centres[big] - step
+            kept[big] = -1.0
+        centres = lloyd(x, w, centres)
+    return best
+
+
+def _draw(mass: Floats, at: Floats, n: int) -> list[int]:
+    """Row numbers by inverse of the cumulative mass; never a row without mass."""
+    found = np.searchsorted(mass, at * mass[-1], side="right")
+    last = int(np.searchsorted(mass, mass[-1], side="left"))
+    return [int(i) for i in np.minimum(found, min(last, n - 1))]
