@@ -25,7 +25,21 @@ class Engine(Protocol):
     """Where rows live and work is done."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """One of local, dask, spark."""
+        ...
+
+    def resolve(self, table: Table) -> Table:
+        """``table`` with its schema where only the engine knows it (``source.format: table``).
+
+        Raises
+        ------
+        ConfigError
+            The engine has no catalogue.
+        InputMissing
+            The catalogue has no such table.
+        """
+        ...
 
     def scan(self, table: Table, columns: Sequence[str] | None) -> Frame:
         """Lazy rows of ``table`` (its filters applied), only ``columns``, in the source's types.
@@ -45,7 +59,7 @@ class Engine(Protocol):
         ...
 
     def relate(self, frame: Frame, plan: Plan, schema: pa.Schema) -> Frame:
-        """Relational work (group sums, joins) as a narwhals plan; the result is cast to ``schema``."""
+        """Relational work (group sums, joins): a narwhals plan; its result is cast to ``schema``."""
         ...
 
     def group_map(
@@ -89,7 +103,12 @@ class Engine(Protocol):
         """Tasks that can run at once, for sizing partitions."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give everything back; the end of a ``with`` block does it too."""
+        ...
+
+    def __enter__(self) -> Engine: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class LibraryParams(Protocol):
@@ -97,19 +116,30 @@ class LibraryParams(Protocol):
 
     @property
     def library(self) -> str:
-        """mllib | dask-ml | sklearn."""
+        """One of mllib, dask-ml, sklearn."""
         ...
 
     @property
     def model(self) -> str:
-        """kmeans | gmm | bisecting."""
+        """One of kmeans, gmm, bisecting."""
         ...
 
     @property
-    def k(self) -> int: ...
+    def k(self) -> int:
+        """Clusters."""
+        ...
+
     @property
-    def covariance(self) -> str: ...
+    def covariance(self) -> str:
+        """auto, full, tied, diag, spherical: mixtures only."""
+        ...
+
     @property
-    def n_init(self) -> int: ...
+    def n_init(self) -> int:
+        """Starts, of which the best counts."""
+        ...
+
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Of the library's random numbers."""
+        ...

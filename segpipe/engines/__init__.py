@@ -1,0 +1,1 @@
+"""Where rows live and work is done: one protocol, three engines (local, Dask, Spark)."""

@@ -1,0 +1,345 @@
+"""The Spark engine: DataFrame API only, so that spark-submit and Spark Connect run the same code.
+
+A part is a row of ``spark.range``; the task that gets it opens files with Arrow and sends back a
+pickled state. Only relations, group shuffles and ``engine.io: engine`` go through Spark's own
+columns. Persisted rows are a cached DataFrame of Arrow blobs: types survive exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import narwhals.stable.v2 as nw
+import pyarrow as pa
+from pyspark import StorageLevel
+from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
+
+from segpipe.engines import frames, sparksession
+from segpipe.engines.frames import Batches, Conform, Frame, Parts, Work
+from segpipe.engines.native import NativeFiles, native_files, native_frame, needed
+from segpipe.engines.protocol import LibraryParams, Plan
+from segpipe.engines.sparkerrors import carried, packed, translated, unpacked
+from segpipe.errors import InputMissing
+from segpipe.values import BatchFn, Block, Floats, Table
+
+State = TypeVar("State")
+
+_STATES = pa.schema([("part", pa.int64()), ("state", pa.binary())])
+_BLOBS = pa.schema([("blob", pa.binary())])
+
+
+class SparkEngine:
+    """A Spark session: the running one, the one spark-submit asks for, Connect, or ``local[*]``.
+
+    Raises
+    ------
+    TemporaryError
+        The master or Connect server does not answer, or is lost on the way.
+    ConfigError
+        No Java; a conf key that Spark refuses.
+    """
+
+    name = "spark"
+
+    def __init__(
+        self,
+        *,
+        memory: str | int = "auto",
+        io: str = "auto",
+        conf: Mapping[str, Any] | None = None,
+        parts: int = 0,
+    ) -> None:
+        self._io = io
+        self._parts = parts
+        self._opened = sparksession.open_session(conf or {}, frames.memory_bytes(memory), memory)
+        self._spark = self._opened.spark
+        self._kept: list[Any] = []
+        self._workers = 0
+
+    def __enter__(self) -> SparkEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def workers(self) -> int:
+        """Spark's default parallelism: the cores of the executors registered at the first call."""
+        if not self._workers:
+            # The only way to learn it without sparkContext, which Connect does not have.
+            with translated():
+                spread = self._spark.range(100_000).select(F.spark_partition_id().alias("part"))
+                self._workers = spread.distinct().count()
+        return self._workers
+
+    def close(self) -> None:
+        """Drops persisted rows; stops the session if this engine started it."""
+        with self._opened:
+            for kept in self._kept:
+                kept.unpersist()
+            self._kept.clear()
+
+    def scan(self, table: Table, columns: Sequence[str] | None) -> Frame:
+        """See ``Engine.scan``."""
+        if table.format == "table":
+            with translated():
+                names = needed(table, columns).names
+                found = self._spark.table(table.uri).select(*map(_quoted, names))
+            return native_frame(table, columns, found)
+        if self._io == "engine":
+            with translated():
+                found = self._files(native_files(table, columns))
+            return native_frame(table, columns, found)
+        return frames.scanned(table, columns, self.workers(), self._parts)
+
+    def resolve(self, table: Table) -> Table:
+        """See ``Engine.resolve``."""
+        if table.format != "table":
+            return table
+        with translated():
+            try:
+                found = self._spark.table(table.uri)
+                schema = to_arrow_schema(found.schema)
+                files = "\n".join(sorted(found.inputFiles()))
+            except AnalysisException as error:
+                raise InputMissing(
+                    f"Spark's catalogue has no table {table.uri!r}: {error.getCondition()}.",
+                    "check source.uri, or engine.spark's catalogue keys",
+                ) from error
+        digest = hashlib.sha256(f"{table.uri}\n{files}".encode()).hexdigest()
+        return replace(table, schema=schema, snapshot=digest)
+
+    def _files(self, files: NativeFiles) -> Any:
+        """Spark's own reader; folder values stay text until they are cast to the table's types."""
+        self._spark.conf.set("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
+        inside = [f for f in files.schema if f.name not in files.folders.names]
+        return (
+            self._spark.read.schema(from_arrow_schema(pa.schema([*inside, *_texts(files.folders)])))
+            .option("basePath", files.root)
+            .parquet(*files.paths)
+            .select(*map(_quoted, files.schema.names))
+        )
+
+    def from_batches(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
+        """See ``Engine.from_batches``."""
+        return frames.of_batches(batches, schema)
+
+    def map_batches(self, frame: Frame, fn: BatchFn, schema: pa.Schema) -> Frame:
+        """See ``Engine.map_batches``."""
+        return frame.then(fn, schema)
+
+    def relate(self, frame: Frame, plan: Plan, schema: pa.Schema) -> Frame:
+        """See ``Engine.relate``."""
+        with translated():
+            found = plan(nw.from_native(self._dataframe(frame))).to_native()
+            picked = found.select(*(_quoted(name) for name in schema.names))
+        return Frame(schema, picked, Work((), (Conform(schema),)))
+
+    def group_map(
+        self,
+        frame: Frame,
+        keys: Sequence[str],
+        order: Sequence[str],
+        fn: BatchFn,
+        schema: pa.Schema,
+    ) -> Frame:
+        """See ``Engine.group_map``."""
+        names = [_quoted(name) for name in dict.fromkeys((*keys, *order))]
+        with translated():
+            # An explicit number of partitions, because AQE leaves those alone.
+            ordered = (
+                self._dataframe(frame)
+                .repartition(frames.PARTS_PER_WORKER * self.workers(), *map(_quoted, keys))
+                .sortWithinPartitions(*names)
+            )
+        work = Work(tuple(keys), (Conform(frame.schema),))
+        return Frame(frame.schema, ordered, work).then(fn, schema)
+
+    def persist(self, frame: Frame) -> Frame:
+        """See ``Engine.persist``."""
+        with translated():
+            kept = self._mapped(frame, _Blobs(), _BLOBS).persist(StorageLevel.MEMORY_AND_DISK)
+            kept.count()
+        self._kept.append(kept)
+        return Frame(frame.schema, _Cached(kept))
+
+    def fold(
+        self,
+        frame: Frame,
+        step: Callable[[Batches], State],
+        merge: Callable[[State, State], State],
+    ) -> State:
+        """See ``Engine.fold``."""
+        with translated():
+            rows = self._mapped(frame, _Fold(step), _STATES).toArrow()
+        order = rows.column("part").to_pylist()
+        states = rows.column("state")
+        parts = [
+            unpacked(states[i].as_py()) for i in sorted(range(len(order)), key=order.__getitem__)
+        ]
+        if not parts:
+            return step(iter(()))
+        state: State = parts[0]
+        for part in parts[1:]:
+            state = merge(state, part)
+        return state
+
+    def library_fit(
+        self,
+        frame: Frame,
+        transform: Callable[[pa.RecordBatch], Block],
+        params: LibraryParams,
+        init: Sequence[Floats],
+    ) -> Any:
+        """See ``Engine.library_fit``: MLlib."""
+        from segpipe.engines import sparkml
+
+        del init  # MLlib's K-Means takes a seed, not centres
+        return sparkml.fit(self, frame, transform, params)
+
+    def dataframe(self, frame: Frame) -> Any:
+        """The rows as a Spark DataFrame, for MLlib."""
+        return self._dataframe(frame)
+
+    def _dataframe(self, frame: Frame) -> Any:
+        """Rows as Spark columns, in the nearest types that Spark has."""
+        return self._mapped(frame, _Columns(portable(frame.schema)), portable(frame.schema))
+
+    def _mapped(self, frame: Frame, out: Callable[[Batches], Batches], schema: pa.Schema) -> Any:
+        """A DataFrame of what ``out`` makes of each part's batches."""
+        source = frame.source
+        opener: Callable[[Iterable[pa.RecordBatch]], Batches] = iter
+        if isinstance(source, Parts):
+            count = len(source.groups)
+            # One row a partition: n rows in n partitions are spread evenly.
+            native = self._spark.range(0, count, 1, numPartitions=max(count, 1))
+            opener = _Open(source)
+        elif isinstance(source, _Cached):
+            native, opener = source.blobs, _unblob
+        else:
+            native = source
+        return native.mapInArrow(_Task(opener, frame.work, out), from_arrow_schema(schema))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """Persisted rows: a cached DataFrame with an Arrow stream in each cell."""
+
+    blobs: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """Part numbers to batches."""
+
+    parts: Parts
+
+    def __call__(self, numbers: Iterable[pa.RecordBatch]) -> Batches:
+        for batch in numbers:
+            for number in batch.column(0).to_pylist():
+                yield from self.parts.open(self.parts.groups[number])
+
+
+def _unblob(cells: Iterable[pa.RecordBatch]) -> Batches:
+    for batch in cells:
+        for cell in batch.column(0):
+            with pa.ipc.open_stream(cell.as_buffer()) as stream:
+                yield from stream
+
+
+@dataclass(frozen=True, slots=True)
+class _Blobs:
+    """Batches to Arrow streams, a row each."""
+
+    def __call__(self, batches: Batches) -> Batches:
+        for batch in batches:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            cells = pa.array([sink.getvalue().to_pybytes()], pa.binary())
+            yield pa.RecordBatch.from_arrays([cells], schema=_BLOBS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Batches in types that Spark has."""
+
+    schema: pa.Schema
+
+    def __call__(self, batches: Batches) -> Batches:
+        yield from map(Conform(self.schema), batches)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """A part's state as one row; an expected error is a value, so that Spark does not retry."""
+
+    step: Callable[[Batches], Any]
+
+    def __call__(self, batches: Batches) -> Batches:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        part = context.partitionId() if context else 0
+        state = packed(self.step, batches)
+        yield pa.RecordBatch.from_arrays([pa.array([part]), pa.array([state])], schema=_STATES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a Python worker does with a partition."""
+
+    open: Callable[[Iterable[pa.RecordBatch]], Batches]
+    work: Work
+    out: Callable[[Batches], Batches]
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Batches:
+        pa.set_cpu_count(1)  # as many tasks as cores run already
+        with carried():
+            yield from self.out(self.work(self.open(batches)))
+
+
+def portable(schema: pa.Schema) -> pa.Schema:
+    """``schema`` in types that Spark has and that cast back without loss."""
+    return pa.schema([pa.field(field.name, _portable(field.type)) for field in schema])
+
+
+def _portable(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911  a table of types
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _portable(kind.value_type)
+    if types.is_unsigned_integer(kind):
+        wider = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}
+        return wider[kind.bit_width]
+    if types.is_float16(kind):
+        return pa.float32()
+    if types.is_large_string(kind) or types.is_string_view(kind):
+        return pa.string()
+    if types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return pa.binary()
+    if types.is_timestamp(kind) and kind.unit != "us":
+        return pa.int64() if kind.unit == "ns" else pa.timestamp("us", kind.tz)
+    if types.is_duration(kind) or types.is_time64(kind):
+        return pa.int64()
+    if types.is_time32(kind):
+        return pa.int32()
+    if types.is_date64(kind):
+        return pa.date32()
+    if types.is_list(kind) or types.is_large_list(kind):
+        return pa.list_(_portable(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([pa.field(f.name, _portable(f.type)) for f in kind])
+    return kind
+
+
+def _texts(schema: pa.Schema) -> list[pa.Field]:
+    return [pa.field(name, pa.string()) for name in schema.names]
+
+
+def _quoted(name: str) -> Any:
+    """A column by its literal name: Spark reads dots as struct access otherwise."""
+    return F.col("`" + name.replace("`", "``") + "`")
