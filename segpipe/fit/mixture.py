@@ -1,0 +1,189 @@
+"""Gaussian mixtures on the sample: EM from several starts over exact additive sums."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segpipe.errors import ConfigError
+from segpipe.fit.kmeans import fit_kmeans, in_threads, lloyd, subset
+from segpipe.kernels import nearest
+from segpipe.models.mixture import COVARIANCES, MixtureModel
+from segpipe.values import Block, Floats
+
+if TYPE_CHECKING:
+    from segpipe.kernels.mixture import EMSums
+
+START_ROWS = 8_192
+"""Rows on which starts compete; the best few converge on MIDDLE_ROWS, the best one on all."""
+MIDDLE_ROWS = 32_768
+FINALISTS = 3
+REG_COVAR = 1e-6
+"""Added to every variance, as scikit-learn does, in units of the scaled features."""
+START_TOL, TOL = 2e-4, 1e-5
+"""Gain of mean log likelihood (nats per row and step) that ends EM."""
+MAX_STEPS = 200
+START_STEPS, LAST_STEPS = 60, 30
+PART = 16_384
+
+
+def fit_mixture(
+    x: Block,
+    w: Floats,
+    k: int,
+    covariance: str = "auto",
+    n_init: int = 10,
+    seed: int = 0,
+    init: Floats | None = None,
+) -> MixtureModel:
+    """The likeliest of ``n_init`` EM runs; covariance ``auto`` is the type of the best BIC.
+
+    ``init`` (k, d) means replace the starts. The first is the best K-Means partition;
+    of the others half are partitions by random rows, half those after Lloyd steps.
+
+    Raises
+    ------
+    ConfigError
+        Unknown covariance type.
+    DataError
+        Fewer distinct rows than k.
+    """
+    if covariance not in (*COVARIANCES, "auto"):
+        raise ConfigError(
+            f"covariance {covariance!r} is unknown.", f"use auto or one of {', '.join(COVARIANCES)}"
+        )
+    types = COVARIANCES if covariance == "auto" else (covariance,)
+    means = _start_means(x, w, k, n_init, seed) if init is None else [np.asarray(init, float)]
+    fitted = [_best_run(x, w, means, kind, seed) for kind in types]
+    bic = [model.bic(total_log_likelihood(model, x, w), float(w.sum())) for model in fitted]
+    return fitted[int(np.argmin(bic))]
+
+
+def total_log_likelihood(model: MixtureModel, x: Block, w: Floats) -> float:
+    """Weighted sum of log densities, exact in any order of the rows."""
+    return em_sums(model, x, w).log_likelihood
+
+
+def em_sums(model: MixtureModel, x: Block, w: Floats) -> EMSums:
+    """Sums of one EM step; threads over parts, which cannot change exact sums."""
+    from segpipe.kernels import mixture as kernel
+
+    const, factor = model.factors()
+
+    def part(lo: int) -> EMSums:
+        block = np.ascontiguousarray(x[:, lo : lo + size])
+        return kernel.em_sums(block, w[lo : lo + size], const, model.means, factor, model.diagonal)
+
+    n, cores = x.shape[1], min(len(os.sched_getaffinity(0)), 8)
+    size = max(PART, -(-n // cores))
+    starts = range(0, max(n, 1), size)
+    if len(starts) == 1:
+        return part(0)
+    with ThreadPoolExecutor(cores) as pool:
+        sums = list(pool.map(part, starts))
+    total = sums[0]
+    for s in sums[1:]:
+        total = total + s
+    return total
+
+
+def maximise(model: MixtureModel, sums: EMSums) -> MixtureModel:
+    """M-step: the model that the sums of an E-step ask for."""
+    d = model.means.shape[1]
+    alive = sums.count > 1e-6 * sums.weight / len(sums.count)
+    count = np.where(alive, sums.count, 1.0)
+    shift = np.where(alive[:, None], sums.linear / count[:, None], 0.0)
+    lower = sums.quadratic / count[:, None, None]
+    full = np.tril(lower) + np.swapaxes(np.tril(lower, -1), 1, 2)
+    full = full - shift[:, :, None] * shift[:, None, :]
+    # A component that lost its rows keeps its shape and has next to no weight.
+    full[~alive] = model.full_covariances()[~alive]
+    share = np.maximum(sums.count / sums.weight, 1e-12)
+    share = share / share.sum()
+    return replace(
+        model,
+        weights=share,
+        means=model.means + shift,
+        covariances=_shape(full, share, model.covariance_type, d),
+    )
+
+
+def _shape(full: Floats, share: Floats, kind: str, d: int) -> Floats:
+    """Covariances of the type asked for, from the full ones and the weights."""
+    if kind == "full":
+        return full + REG_COVAR * np.eye(d)
+    if kind == "tied":
+        return np.asarray((share[:, None, None] * full).sum(axis=0) + REG_COVAR * np.eye(d))
+    diag = np.maximum(np.diagonal(full, axis1=1, axis2=2), 0.0) + REG_COVAR
+    return diag if kind == "diag" else np.asarray(diag.mean(axis=1))
+
+
+def _start_means(x: Block, w: Floats, k: int, n_init: int, seed: int) -> list[Floats]:
+    few = subset(x.shape[1], max(START_ROWS, 64 * k), seed)
+    xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
+    best = fit_kmeans(xs, ws, k, n_init, seed).centres
+    means = [best]
+    for i in range(1, n_init):
+        # Rows drawn evenly fall into dense parts, where components may overlap; Lloyd steps then
+        # lead to local optima that greedy k-means++ would miss and EM may prefer.
+        rng = np.random.default_rng([seed, k, 1000 + i])
+        rows = rng.choice(xs.shape[1], k, replace=False, p=ws / ws.sum())
+        start = np.asarray(xs[:, rows].T, np.float64)
+        if i % 2 == 1:
+            start = lloyd(xs, ws, start, 1e-3)
+        means.append(start)
+    return means
+
+
+def _best_run(x: Block, w: Floats, means: Sequence[Floats], kind: str, seed: int) -> MixtureModel:
+    n, k = x.shape[1], len(means[0])
+    few, more = subset(n, max(START_ROWS, 64 * k), seed), subset(n, MIDDLE_ROWS, seed)
+    xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
+    xm, wm = (x, w) if more is None else (np.ascontiguousarray(x[:, more]), w[more])
+
+    def start(centres: Floats) -> tuple[MixtureModel, float]:
+        return _run(xs, ws, _partition_model(xs, ws, centres, kind), START_TOL, START_STEPS)
+
+    runs = in_threads(start, means, xs.size * k * x.shape[0])
+    order = sorted(range(len(runs)), key=lambda i: -runs[i][1])
+    finalists = [runs[i][0] for i in order[: min(FINALISTS, len(order))]]
+    ends = [_run(xm, wm, model, TOL, MAX_STEPS) for model in finalists]
+    best = max(ends, key=lambda end: end[1])[0]
+    return best if more is None else _run(x, w, best, TOL, LAST_STEPS)[0]
+
+
+def _run(
+    x: Block, w: Floats, model: MixtureModel, tol: float, steps: int
+) -> tuple[MixtureModel, float]:
+    """EM until the gain per row is below tol; the model and its mean log likelihood."""
+    last = -np.inf
+    for _ in range(steps):
+        sums = em_sums(model, x, w)
+        level = sums.log_likelihood / sums.weight
+        if level - last < tol:
+            return model, level
+        model, last = maximise(model, sums), level
+    return model, last
+
+
+def _partition_model(x: Block, w: Floats, centres: Floats, kind: str) -> MixtureModel:
+    """One Gaussian per nearest-centre cell."""
+    k, d = centres.shape
+    label, _, _ = nearest.nearest(x, centres)
+    count, linear = nearest.moments(x, w, label, k)
+    whole = np.cov(x.astype(np.float64), aweights=w, ddof=0).reshape(d, d)
+    means, full = centres.copy(), np.empty((k, d, d))
+    for c in range(k):
+        member = label == c
+        if member.sum() <= d:  # too few rows for a shape of its own
+            full[c] = whole
+            continue
+        means[c] = linear[c] / count[c]
+        full[c] = np.cov(x[:, member].astype(np.float64), aweights=w[member], ddof=0).reshape(d, d)
+    share = np.maximum(count, 1e-12 * count.sum()) / count.sum()
+    return MixtureModel(share / share.sum(), means, _shape(full, share, kind, d), kind)
