@@ -1,0 +1,1 @@
+"""Outlier references, scores, calibration and the label table."""
