@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import logging
 import pickle
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ import pyarrow.dataset as pads
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
-from segpipe.engines import frames
+from segpipe.engines import frames, reach
 from segpipe.engines.frames import Batches, Conform, Frame, Parts, Work
 from segpipe.engines.native import NativeFiles, native_files, native_frame, no_catalogue
 from segpipe.engines.protocol import LibraryParams, Plan
@@ -82,6 +83,9 @@ class DaskEngine:
         self, memory: str | int, address: str | None, cluster: str | None, options: dict[str, Any]
     ) -> distributed.Client:
         where: Any = address
+        found = re.fullmatch(r"(?:tcp|tls)://([^/]+)", address or "")
+        if found and (reasons := reach.silence([found.group(1)], 8786)):
+            raise _nobody(reasons)
         if address is None:
             where = _named(cluster, options) if cluster else self._embedded(memory, options)
             self._closing.callback(where.close)
@@ -92,10 +96,7 @@ class DaskEngine:
             self._closing.callback(client.close, timeout=10)
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         except (OSError, TimeoutError, CommClosedError) as error:
-            raise TemporaryError(
-                f"no Dask cluster answers at {address or cluster or 'this machine'}: {error}",
-                "start the scheduler and at least one worker, or correct engine.dask.address",
-            ) from error
+            raise _nobody(f"{address or cluster or 'this machine'}: {error}") from error
         except ValueError as error:  # an address without a known scheme
             raise ConfigError(
                 f"engine.dask.address {address!r} is no Dask address: {error}",
@@ -110,7 +111,9 @@ class DaskEngine:
         count = options.setdefault("n_workers", frames.cores())
         options.setdefault("threads_per_worker", 1)
         options.setdefault("memory_limit", frames.memory_bytes(memory) // max(count, 1))
-        options.setdefault("dashboard_address", None)
+        # No dashboard, and no fixed port: two jobs may run on one machine.
+        options.setdefault("dashboard_address", "127.0.0.1:0")
+        options.setdefault("scheduler_kwargs", {"dashboard": False})
         options.setdefault("silence_logs", logging.CRITICAL)
         spill = self._closing.enter_context(
             tempfile.TemporaryDirectory(prefix="segpipe-dask-", ignore_cleanup_errors=True)
@@ -335,7 +338,11 @@ def _dask_files(files: NativeFiles) -> Any:
 
 
 def _from_pandas(part: pd.DataFrame) -> Batches:
-    yield from _of_table(pa.Table.from_pandas(part, preserve_index=False))
+    yield from _of_table(_arrow(part))
+
+
+def _arrow(part: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(part, preserve_index=False).replace_schema_metadata(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,8 +354,7 @@ class _Ordered:
 
     def __call__(self, part: pd.DataFrame) -> Batches:
         conform = Conform(self.schema)
-        table = pa.Table.from_pandas(part, preserve_index=False)
-        yield from map(conform, _of_table(frames.sort_nulls_first(table, self.names)))
+        yield from map(conform, _of_table(frames.sort_nulls_first(_arrow(part), self.names)))
 
 
 def _narwhals(frame: Any) -> Any:
@@ -356,6 +362,13 @@ def _narwhals(frame: Any) -> Any:
         # narwhals 2.29 announces that Dask support will be a package of its own; ours is pinned.
         warnings.filterwarnings("ignore", message="Dask support is moving out of Narwhals")
         return nw.from_native(frame)
+
+
+def _nobody(reasons: str) -> TemporaryError:
+    return TemporaryError(
+        f"no Dask cluster answers ({reasons}).",
+        "start the scheduler and at least one worker, or correct engine.dask.address",
+    )
 
 
 def _named(cluster: str, options: Mapping[str, Any]) -> Any:

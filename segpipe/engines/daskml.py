@@ -34,7 +34,7 @@ def fit(
     params: LibraryParams,
     init: Sequence[Floats],
 ) -> KMeansModel | MixtureModel:
-    """K-Means from each array of ``init``; ``chunks`` are futures of ``Chunk``, held by the workers.
+    """K-Means from each array of ``init``; ``chunks``: futures of what ``Chunk`` returns.
 
     Raises
     ------

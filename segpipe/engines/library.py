@@ -50,6 +50,8 @@ def refuse_gaps(engine: str, params: LibraryParams) -> None:
     for name in asked:
         if gap := GAPS.get((params.library, name)):
             raise ConfigError(f"{gap}.", "use fit.library: native")
+    if params.library == "mllib" and params.k < 2:
+        raise ConfigError("MLlib fits two clusters or more.", "use fit.library: native")
     if HOMES.get(params.library) != engine:
         raise ConfigError(
             f"fit.library {params.library} does not run on engine {engine}.",

@@ -142,9 +142,9 @@ class LocalEngine:
         init: Sequence[Floats],
     ) -> Any:
         """See ``Engine.library_fit``: scikit-learn on all rows, gathered in this process."""
-        from segpipe.engines import library
+        from segpipe.engines.library import sklearn_fit
 
-        return library.sklearn_fit(self, frame, transform, params, init)
+        return sklearn_fit(self, frame, transform, params, init)
 
     def _resolve(self, frame: Frame) -> Parts:
         """The frame's rows as parts; relational queries run here."""

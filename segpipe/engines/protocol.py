@@ -59,7 +59,7 @@ class Engine(Protocol):
         ...
 
     def relate(self, frame: Frame, plan: Plan, schema: pa.Schema) -> Frame:
-        """Relational work (group sums, joins): a narwhals plan; its result is cast to ``schema``."""
+        """Relational work (group sums, joins) as a narwhals plan; its result becomes ``schema``."""
         ...
 
     def group_map(

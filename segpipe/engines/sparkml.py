@@ -21,6 +21,8 @@ from segpipe.models.mixture import MixtureModel
 VECTORS = pa.schema([("x", pa.list_(pa.float64()))])
 MAX_ITER = 100
 """MLlib stops at 20, often before it has converged."""
+TOLERANCE = 1e-4
+"""Of the mixture's log likelihood; MLlib's 0.01 stops on the plateau that its start lies on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def _fit_one(rows: Any, params: LibraryParams, seed: int) -> KMeansModel | Mixtu
     from pyspark.ml.clustering import BisectingKMeans, GaussianMixture, KMeans
 
     if params.model == "gmm":
-        fitted = GaussianMixture(k=params.k, seed=seed, maxIter=MAX_ITER).fit(rows)
+        fitted = GaussianMixture(k=params.k, seed=seed, maxIter=MAX_ITER, tol=TOLERANCE).fit(rows)
         parts = fitted.gaussiansDF.collect()
         return MixtureModel(
             np.array(fitted.weights, dtype=np.float64),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,10 +17,10 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from segpipe.engines import jdk, sparkerrors
+import segpipe
+from segpipe.engines import jdk, reach, sparkerrors
 from segpipe.errors import ConfigError, TemporaryError
 
-CONNECT_SECONDS = 10
 _LOG4J = """\
 status = fatal
 rootLogger.level = error
@@ -89,12 +88,12 @@ def open_session(conf: Mapping[str, Any], memory: int, asked: str | int) -> Open
     """
     settings = {key: _text(value) for key, value in conf.items()}
     remote = settings.pop("spark.remote", None) or os.environ.get("SPARK_REMOTE")
+    where = remote or settings.get("spark.master") or "local[*]"
+    _probe(where)
     active = None if remote else SparkSession.getActiveSession()
     if active is not None:
+        _same_master(active, settings.get("spark.master"))
         return Opened(_configured(active, settings), False)
-    master = settings.get("spark.master")
-    where = remote or master or "local[*]"
-    _probe(where)
     try:
         if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit: the JVM runs, its master is chosen
             spark = _built(settings)
@@ -125,7 +124,10 @@ def _launched(
         log.write_text(_LOG4J)
         environ = {"JAVA_HOME": str(jdk.java_home(Path(folder)))}
         if where.startswith("local"):
+            # This Python, and the segpipe that runs here even if it is not installed.
             environ["PYSPARK_PYTHON"] = environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+            path = [str(Path(segpipe.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+            environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         defaults = {
             **_ONE_THREAD,
             "spark.app.name": "segpipe",
@@ -166,24 +168,27 @@ def _configured(spark: SparkSession, settings: Mapping[str, str]) -> SparkSessio
     return spark
 
 
+def _same_master(active: SparkSession, asked: str | None) -> None:
+    """A process has one Spark; another master than its own cannot be had."""
+    running = active.conf.get("spark.master", None)
+    if asked and running and asked != running:
+        raise ConfigError(
+            f"engine.spark asks for spark.master {asked}; this process runs Spark on {running}.",
+            "stop that session first, or leave spark.master out",
+        )
+
+
 def _probe(where: str) -> None:
     """Spark takes a minute to give up on a standalone master; a socket knows at once."""
     found = re.match(r"(spark|sc)://([^/;]+)", where)
     if not found:
         return
-    default = 15002 if found.group(1) == "sc" else 7077
-    failures = []
-    for address in found.group(2).split(","):
-        host, _, port = address.partition(":")
-        try:
-            socket.create_connection((host, int(port or default)), CONNECT_SECONDS).close()
-            return
-        except (OSError, ValueError) as error:
-            failures.append(f"{address}: {error}")
-    raise TemporaryError(
-        f"no Spark cluster answers at {where} ({'; '.join(failures)}).",
-        "start it, or correct engine.spark",
-    )
+    port = 15002 if found.group(1) == "sc" else 7077
+    if reasons := reach.silence(found.group(2).split(","), port):
+        raise TemporaryError(
+            f"no Spark cluster answers at {where} ({reasons}).",
+            "start it, or correct engine.spark",
+        )
 
 
 def _text(value: Any) -> str:
