@@ -29,8 +29,9 @@ variance: gamma of Huang 1998 (k-prototypes), half of the numeric scale."""
 SKEWED, FEW_VALUES = 3.0, 10
 HEAVY = 10.0
 """Excess kurtosis above which the interquartile range replaces the standard deviation ..."""
-TRUSTED = 0.25
-"""... unless it is below this share of it: mostly-constant columns have a tiny or zero IQR."""
+LARGEST_STD = 3.0
+"""... unless the clipped column then spreads wider than this (a Cauchy column has 2.9): a column
+that is mostly constant has a tiny IQR, and by it would outweigh all others."""
 NEAR_COPY = 0.98
 HEADROOM = 4.0
 """scale=none: new rows may lie this many times farther out than the fitted ones."""
@@ -91,7 +92,7 @@ class Input:
             values = numbers(column)
             if self.log:
                 values = np.where(np.isfinite(values), values, self.fill)
-                values = np.copysign(np.log1p(np.abs(values) / self.offset), values)
+                values = _signed_log(values, self.offset)
             quantise(values, self.fill, self.centre, self.scale, out[0])
             return
         found = pc.index_in(texts(column), value_set=self._lookup)
@@ -229,6 +230,11 @@ def fit_scaler(
     return Scaler(tuple(inputs), unit, tuple(dropped))
 
 
+def _signed_log(x: Floats, offset: float) -> Floats:
+    logged: Floats = np.copysign(np.log1p(np.abs(x) / offset), x)
+    return logged
+
+
 def _short(value: float) -> float:
     """8 significant digits: sums that differ in the last bits still give one constant (law 2)."""
     return float(f"{value:.7e}")
@@ -261,23 +267,25 @@ def _number(number: Number, description: Description, scale: str) -> Input:
     shape = moments(x, weight)
     if shape.std == 0.0:  # constant in the sample, not in the table
         return replace(base, centre=median, scale=_short(number.high - number.low))
-    if (
-        scale == "auto"
-        and shape.skew > SKEWED
-        and number.low >= 0
-        and len(np.unique(x)) > FEW_VALUES
-    ):
+    # The log is odd, so a few negative values (net sales of a returner) do not forbid it.
+    if scale == "auto" and shape.skew > SKEWED and len(np.unique(x)) > FEW_VALUES and median >= 0:
         offset = _short(quantiles(x[x > 0], weight[x > 0], (0.5,))[0])
-        x = np.log1p(x / offset)
+        x = _signed_log(x, offset)
         shape = moments(x, weight)
         base = replace(base, log=True, offset=offset)
     centre, spread = shape.mean, shape.std
     if scale == "robust" or (scale == "auto" and shape.kurtosis > HEAVY):
         low, middle, high = quantiles(x, weight, (0.25, 0.5, 0.75))
         # 1.349 standard deviations lie between the quartiles of a Gaussian.
-        if high - low > TRUSTED * 1.349 * shape.std:
-            centre, spread = middle, (high - low) / 1.349
+        narrow = (high - low) / 1.349
+        if narrow > 0 and (scale == "robust" or _bounded(x, weight, middle, narrow)):
+            centre, spread = middle, narrow
     return replace(base, centre=_short(centre), scale=_short(spread))
+
+
+def _bounded(x: Floats, weight: Floats, centre: float, spread: float) -> bool:
+    z = np.clip((x - centre) / spread, -BOUND, BOUND)
+    return moments(z, weight).std <= LARGEST_STD
 
 
 def _category(

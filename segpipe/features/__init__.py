@@ -1,0 +1,1 @@
+"""Feature sets: from accepted rows to the columns that enter a distance."""
