@@ -30,6 +30,15 @@ CLASSES: Mapping[str, str] = {
     "MergedModel": "segpipe.models.merged",
     "DensityModel": "segpipe.models.density",
     "Scaler": "segpipe.models.scaler",
+    "Input": "segpipe.models.scaler",
+    "Cells": "segpipe.kernels.lookup",
+    "MassDetector": "segpipe.models.detectors",
+    "ForestDetector": "segpipe.models.detectors",
+    "EnsembleDetector": "segpipe.models.detectors",
+    "SegmentDetector": "segpipe.models.detectors",
+    "DensityDetector": "segpipe.models.detectors",
+    "Calibration": "segpipe.models.calibration",
+    "Tail": "segpipe.models.calibration",
     "Fitted": "segpipe.models.fitted",
 }
 """Every class that may be saved, by its home; classes of upper layers are passed to ``load``."""

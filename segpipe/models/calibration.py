@@ -1,0 +1,94 @@
+"""What a score means among the rows it was calibrated on: quantile, p, flag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from segpipe.values import Floats
+
+SMALLEST = 1e-300
+"""p is never 0: a fitted tail does not prove the impossible."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tail:
+    """Survival of usual scores above ``start``.
+
+    Exponential, or heavier (generalised Pareto), or lighter (Weibull): each reaches any score with
+    a positive chance, so p is never 0 by extrapolation.
+    """
+
+    start: float
+    """The median score."""
+    share: float
+    """Share of usual rows at or above ``start``."""
+    scale: float
+    """Of the excess over ``start``, above 0."""
+    shape: float = 0.0
+    """> 0: generalised Pareto of this shape."""
+    power: float = 1.0
+    """> 1: exp(-z^power); 2 at most, a Gaussian's. Only where ``shape`` is 0."""
+
+    def survival(self, score: Floats) -> Floats:
+        """(n,) chance that a usual row reaches each score; for scores above ``start``."""
+        excess = np.maximum(score - self.start, 0.0) / self.scale
+        return np.asarray(self.share * survival(excess, self.shape, self.power))
+
+
+def survival(z: Floats, shape: float, power: float) -> Floats:
+    """Chance of an excess of at least z scales: the formula of ``Tail``."""
+    if shape > 0.0:
+        return np.asarray((1.0 + shape * z) ** (-1.0 / shape))
+    return np.asarray(np.exp(-(z**power)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Built by ``scoring.calibrate.calibrate``."""
+
+    method: str
+    """The detector's."""
+    rows: int
+    """Rows calibrated on."""
+    edges: Floats
+    """(m,) ascending scores, m >= 1."""
+    below: npt.NDArray[np.int64]
+    """(m,) rows that score below each edge."""
+    top: Floats
+    """The highest scores, ascending, each exact."""
+    tail: Tail
+    threshold: float
+    """Scores at or above it are outliers; finite."""
+    flagged: int
+    """Rows at or above the threshold."""
+    asked: tuple[tuple[str, float], ...]
+    """The threshold as asked, e.g. (("contamination", 0.01),)."""
+
+    def quantile(self, score: Floats) -> Floats:
+        """(n,) share of the calibration rows that score lower, 0..1, non-decreasing.
+
+        Exact among the highest scores, interpolated within a histogram bin elsewhere.
+        """
+        inside = np.interp(score, self.edges, self.below / self.rows, left=0.0)
+        if not len(self.top):
+            return np.asarray(inside)
+        under = self.rows - len(self.top)
+        exact = (under + np.searchsorted(self.top, score, side="left")) / self.rows
+        return np.where(score >= self.top[0], exact, np.minimum(inside, under / self.rows))
+
+    def p(self, score: Floats) -> Floats:
+        """(n,) chance that a *usual* row scores so high, in (0, 1], non-increasing.
+
+        Above the median from the fitted tail: ranks among rows that hold outliers themselves
+        would never be small enough to flag anything.
+        """
+        ranked = np.maximum(1.0 - self.quantile(score), self.tail.share)
+        chance = np.where(score > self.tail.start, self.tail.survival(score), ranked)
+        return np.clip(chance, SMALLEST, 1.0)
+
+    def flag(self, score: Floats) -> npt.NDArray[np.bool_]:
+        """(n,) score at or above the threshold."""
+        return np.asarray(score >= self.threshold)

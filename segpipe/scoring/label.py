@@ -1,0 +1,140 @@
+"""The label table: what is said of every row, as a pure function of a batch."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from segpipe import schema
+from segpipe.errors import ConfigError
+from segpipe.models.calibration import Calibration
+from segpipe.models.fitted import name_of
+from segpipe.models.scaler import Scaler
+from segpipe.scoring.reasons import reasons
+from segpipe.values import Block, Detector, SegmentModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labeller:
+    """RecordBatch -> RecordBatch of ``schema``; picklable, row i depends on row i alone."""
+
+    scaler: Scaler
+    model: SegmentModel
+    detector: Detector | None
+    calibration: Calibration | None
+    """None exactly where ``detector`` is."""
+    names: tuple[tuple[int, str], ...]
+    """(segment, name); -1 is called noise unless it is named here."""
+    schema: pa.Schema
+    """From ``output_schema``: its columns are ours, constants, or the batch's own."""
+    run_id: str
+    model_id: str
+    as_of: dt.date | None = None
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch's rows in their order, labelled."""
+        n = batch.num_rows
+        x = self.scaler.transform(batch)
+        said = self.model.label(x)
+        given = dict(self.names)
+        known = pa.array([name_of(given, i) for i in range(-1, self.model.k)], pa.string())
+        made: dict[str, Any] = {
+            schema.SEGMENT_ID: pa.array(said.segment, pa.int32()),
+            schema.SEGMENT: known.take(pa.array(said.segment + 1)),
+            schema.CONFIDENCE: pa.array(said.confidence, pa.float64()),
+            schema.DISTANCE: pa.array(said.distance, pa.float64()),
+            schema.RUN_ID: pa.repeat(pa.scalar(self.run_id, pa.string()), n),
+            schema.MODEL_ID: pa.repeat(pa.scalar(self.model_id, pa.string()), n),
+            **self._outliers(batch, x),
+        }
+        if schema.AS_OF not in batch.schema.names:
+            made[schema.AS_OF] = pa.repeat(pa.scalar(self.as_of, pa.date32()), n)
+        return pa.RecordBatch.from_arrays(
+            [
+                made[field.name] if field.name in made else _as(batch.column(field.name), field)
+                for field in self.schema
+            ],
+            schema=self.schema,
+        )
+
+    def _outliers(self, batch: pa.RecordBatch, x: Block) -> dict[str, Any]:
+        if self.detector is None or self.calibration is None:
+            names = (schema.SCORE, schema.QUANTILE, schema.P, schema.FLAG, schema.REASONS)
+            return {
+                name: pa.nulls(batch.num_rows, schema.LABELS.field(name).type) for name in names
+            }
+        score = self.detector.score(x)
+        if not np.isfinite(score).all():
+            raise AssertionError(f"{self.detector.method} gave a score that is not finite")
+        flagged = self.calibration.flag(score)
+        return {
+            schema.SCORE: pa.array(score, pa.float64()),
+            schema.QUANTILE: pa.array(self.calibration.quantile(score), pa.float64()),
+            schema.P: pa.array(self.calibration.p(score), pa.float64()),
+            schema.FLAG: pa.array(flagged, pa.bool_()),
+            schema.REASONS: reasons(batch, x, flagged, self.scaler, self.model, self.detector),
+        }
+
+
+def output_schema(
+    source: pa.Schema,
+    *,
+    keys: Sequence[str],
+    features: Sequence[str],
+    carried: Sequence[str],
+    partition_by: Sequence[str],
+    as_of: bool,
+) -> pa.Schema:
+    """Columns of the label table in the order of the contract, each once, at its first place.
+
+    Parameters
+    ----------
+    source : of the batches that the labeller will see
+    keys, features, carried, partition_by : column names of ``source``; ``partition_by`` may also
+        name ``as_of`` or a column of ours (e.g. segment_id)
+    as_of : write an ``as_of`` column (date32) whether or not it is a partition
+
+    Raises
+    ------
+    ConfigError
+        A source column bears one of our names, or a partition column does not exist.
+    """
+    taken = sorted(schema.OURS & set(source.names))
+    if taken:
+        raise ConfigError(
+            f"the source has columns named like ours: {', '.join(taken)}.",
+            "rename them with source.columns",
+        )
+    stamped = as_of or schema.AS_OF in partition_by
+    own = {field.name: field for field in schema.LABELS}
+    if stamped and schema.AS_OF not in source.names:
+        own[schema.AS_OF] = pa.field(schema.AS_OF, pa.date32())
+    last = [pa.field(name, pa.string()) for name in (schema.RUN_ID, schema.MODEL_ID)]
+    known = {**{field.name: field for field in (*source, *last)}, **own}
+    lost = [name for name in partition_by if name not in known]
+    if lost:
+        raise ConfigError(
+            f"target.partition_by names {', '.join(lost)}; "
+            f"the label table has {', '.join(sorted(known))}.",
+            "partition by a source column, a key, as_of or segment_id",
+        )
+    wanted = [
+        *keys,
+        *schema.LABELS.names,
+        *features,
+        *carried,
+        *partition_by,
+        *([schema.AS_OF] if stamped else []),
+        schema.RUN_ID,
+        schema.MODEL_ID,
+    ]
+    return pa.schema([known[name] for name in dict.fromkeys(wanted)])
+
+
+def _as(column: Any, field: pa.Field) -> Any:
+    return column if column.type == field.type else column.cast(field.type)
