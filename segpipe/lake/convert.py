@@ -154,7 +154,7 @@ def to_key(array: pa.Array, name: str) -> Converted:
     wrong = (plain != np.floor(plain)) | (np.abs(plain) >= 2.0**63)
     if wrong.any():
         raise DataError(
-            f"key column {name!r} is {array.type} and holds {plain[wrong][0]!r}: no whole number.",
+            f"key column {name!r} is {array.type} and holds {plain[wrong][0]}: no whole number.",
             "use a whole-number or text key.",
         )
     return Converted(_int64(plain.astype(np.int64), missing), none)

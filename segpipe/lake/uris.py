@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -78,3 +80,43 @@ def reading(what: str) -> Iterator[None]:
                 f"{what} cannot be read: {text}", "check the address and the credentials."
             ) from error
         raise TemporaryError(f"the store of {what} does not answer: {text}", "retry.") from error
+
+
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Turn failures to write ``what`` into ConfigError 78 (not allowed) or TemporaryError 75."""
+    try:
+        yield
+    except PermissionError as error:
+        raise ConfigError(
+            f"target {what} cannot be written: permission denied.",
+            "grant write permission, or choose another target.uri.",
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG):
+            raise ConfigError(
+                f"target {what} cannot be written: {error.strerror}.", "choose another target.uri."
+            ) from error
+        if any(code in str(error) for code in GONE):
+            raise ConfigError(
+                f"target {what} cannot be written: {error}", "check the bucket and credentials."
+            ) from error
+        raise TemporaryError(
+            f"target {what} cannot be written now: {error}.", "free space or mend the store; retry."
+        ) from error
+
+
+def probe(uri: str) -> None:
+    """ConfigError 78 if nothing can be written at ``uri``; leaves nothing behind."""
+    filesystem, path = locate(uri)
+    name = f"{path}/_segpipe/probe-{uuid.uuid4().hex}"
+    with storing(uri):
+        try:
+            filesystem.create_dir(f"{path}/_segpipe", recursive=True)
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"target {uri} cannot be created: {error}.", "choose another target.uri."
+            ) from error
+        with filesystem.open_output_stream(name) as out:
+            out.write(b"segpipe")
+        filesystem.delete_file(name)

@@ -1,0 +1,93 @@
+"""A mark that a run is alive, so that nobody removes its unpublished files."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segpipe.errors import TemporaryError
+from segpipe.lake.uris import is_local, storing
+
+PATIENCE_SECONDS = 86_400.0
+"""Where no lock can tell (another host, an object store), files this young are left alone."""
+
+
+def _path(uri: str, run_id: str) -> Path:
+    return Path(uri) / "_segpipe" / "live" / f"{run_id}.lock"
+
+
+@contextmanager
+def lease(uri: str, run_id: str) -> Iterator[None]:
+    """Hold ``run_id`` of the target while in the block; the system releases it even on SIGKILL.
+
+    TemporaryError 75 if another process runs under the same id. On object stores nothing is held.
+    """
+    if not is_local(uri):
+        yield
+        return
+    path = _path(uri, run_id)
+    with storing(uri):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TemporaryError(
+                f"run {run_id} is already running on {uri}.", "wait for it, then retry."
+            ) from None
+        handle.truncate(0)
+        handle.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        handle.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def may_live(uri: str, run_id: str, youngest: float, now: float) -> bool:
+    """Whether run ``run_id`` may still publish its files; ``youngest``: their latest mtime."""
+    young = now - youngest < PATIENCE_SECONDS
+    if not is_local(uri):
+        return young
+    path = _path(uri, run_id)
+    try:
+        with path.open("r+") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            text = handle.read()
+            host = json.loads(text)["host"] if text else socket.gethostname()
+            # A lock of another host may not be visible through a network file system.
+            return young and host != socket.gethostname()
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+@contextmanager
+def exclusive(uri: str, seconds: float) -> Iterator[None]:
+    """One publisher at a time on a local target; TemporaryError 75 after ``seconds``."""
+    import time
+
+    path = Path(uri) / "_segpipe" / "publish.lock"
+    with storing(uri):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a")
+    with handle:
+        stop = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > stop:
+                    raise TemporaryError(
+                        f"another run has been publishing to {uri} for {seconds:.0f} s.", "retry."
+                    ) from None
+                time.sleep(0.05)
+        yield

@@ -1,0 +1,321 @@
+"""Tasks write Parquet files that nobody reads until a commit names them."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from segpipe.errors import ConfigError
+from segpipe.lake import hive
+from segpipe.lake.columnar import plain
+from segpipe.lake.uris import locate, storing
+from segpipe.values import StagedFile
+
+FILE_ROWS = 1_000_000
+GROUP_ROWS = 262_144
+BUFFER_ROWS = 1_048_576
+"""Rows that one task holds before it writes its longest buffer."""
+OPEN_FILES = 64
+_STAT_TEXT = 32
+STAGED = re.compile(r"part-([A-Za-z0-9._-]+)-[0-9a-f]{32}\.parquet")
+"""Names of our files, by run; foreign writers name theirs otherwise."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def storable(schema: pa.Schema) -> pa.Schema:
+    """The same columns in types that Delta, Spark, DuckDB and Polars all read; all nullable.
+
+    Timestamps become microseconds UTC (naive ones are UTC), unsigned integers the next wider
+    signed type (uint64: int64), durations int64 microseconds, times of day text.
+    """
+    return pa.schema([pa.field(f.name, _storable(f.type)) for f in schema])
+
+
+def _storable(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - a table of types
+    kind = plain(kind)
+    if pa.types.is_timestamp(kind) or pa.types.is_date64(kind):
+        return pa.timestamp("us", "UTC")
+    if pa.types.is_time(kind):
+        return pa.string()
+    if pa.types.is_duration(kind):
+        return pa.int64()
+    wider = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
+    if pa.types.is_unsigned_integer(kind):
+        return wider.get(kind, pa.int64())
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_storable(kind.value_type))
+    if pa.types.is_list(kind):
+        return pa.list_(_storable(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(f.name, _storable(f.type)) for f in kind])
+    return kind
+
+
+def _store(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type == kind:
+        return array
+    if pa.types.is_duration(array.type):
+        return array.cast(pa.duration("us"), safe=False).cast(pa.int64())
+    if pa.types.is_timestamp(kind) and pa.types.is_timestamp(array.type) and array.type.tz is None:
+        return array.cast(pa.timestamp("us"), safe=False).cast(kind)
+    return array.cast(kind, safe=not pa.types.is_timestamp(kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Fold step: writes all batches of one partition of the frame, returns its files.
+
+    ``root``: where the files go (``Target.stage_uri``); they lie in hive folders below it and
+    partition columns are not stored inside. Every call makes new names, so a repeated task leaves
+    orphans, never duplicates. Memory: about a million buffered rows.
+    """
+
+    root: str
+    run_id: str
+    partition_by: tuple[str, ...]
+    schema: pa.Schema
+
+    def __post_init__(self) -> None:
+        """ConfigError 78 for a run id or a partition column that cannot be spelled in a path."""
+        check_run_id(self.run_id)
+        check_partition_by(self.partition_by, self.schema)
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> list[StagedFile]:
+        """Write; no rows, no file."""
+        stored = storable(self.schema)
+        body = pa.schema([f for f in stored if f.name not in self.partition_by])
+        shelf = _Shelf(self, body)
+        for batch in batches:
+            if batch.num_rows == 0:
+                continue
+            typed = {f.name: _store(batch.column(f.name), f.type) for f in stored}
+            columns = [typed[name] for name in body.names]
+            rows = pa.RecordBatch.from_arrays(columns, schema=body)
+            keys = [typed[name] for name in self.partition_by]
+            for partition, part in _parts(self.partition_by, keys, rows):
+                shelf.add(partition, part)
+        return shelf.close()
+
+
+def check_run_id(run_id: str) -> None:
+    """ConfigError 78 unless ``run_id`` can be a file name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run_id):
+        raise ConfigError(
+            f"run id {run_id!r} cannot be a file name.", "use letters, digits, '.', '_' and '-'."
+        )
+
+
+def check_partition_by(partition_by: tuple[str, ...], schema: pa.Schema) -> None:
+    """ConfigError 78 unless all are flat columns of ``schema`` and another column remains."""
+    for name in partition_by:
+        if name not in schema.names:
+            raise ConfigError(
+                f"target.partition_by names {name!r}; the labels have {schema.names}.",
+                "choose columns of the label table.",
+            )
+        kind = schema.field(name).type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+            raise ConfigError(f"target.partition_by {name!r} is {kind}.", "choose a flat column.")
+    if partition_by and set(schema.names) <= set(partition_by):
+        raise ConfigError("target.partition_by names every column.", "leave one that is stored.")
+
+
+def _parts(
+    names: tuple[str, ...], keys: list[pa.Array], rows: pa.RecordBatch
+) -> Iterator[tuple[hive.Partition, pa.RecordBatch]]:
+    """Rows by partition, in order of first appearance."""
+    if not names:
+        yield (), rows
+        return
+    code = np.zeros(rows.num_rows, np.int64)
+    values: list[list[str | None]] = []
+    for key in keys:
+        encoded = key.dictionary_encode(null_encoding="encode")
+        texts = [hive.text_of(value) for value in encoded.dictionary.to_pylist()]
+        # '' and null are one partition.
+        spelled = list(dict.fromkeys(texts))
+        index = np.array([spelled.index(text) for text in texts], np.int64)
+        code = code * len(spelled) + index[encoded.indices.to_numpy(zero_copy_only=False)]
+        values.append(spelled)
+    found, first = np.unique(code, return_index=True)
+    for one in found[np.argsort(first)]:
+        rest, partition = int(one), []
+        for name, spelled in zip(reversed(names), reversed(values), strict=True):
+            rest, at = divmod(rest, len(spelled))
+            partition.append((name, spelled[at]))
+        part = rows if len(found) == 1 else rows.filter(pa.array(code == one))
+        yield tuple(reversed(partition)), part
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """The open files of one task and the rows that wait for them."""
+
+    writer: Writer
+    body: pa.Schema
+    waiting: dict[hive.Partition, list[pa.RecordBatch]] = field(default_factory=dict)
+    rows: dict[hive.Partition, int] = field(default_factory=dict)
+    open: dict[hive.Partition, _Open] = field(default_factory=dict)
+    done: list[StagedFile] = field(default_factory=list)
+
+    def add(self, partition: hive.Partition, batch: pa.RecordBatch) -> None:
+        self.waiting.setdefault(partition, []).append(batch)
+        self.rows[partition] = self.rows.get(partition, 0) + batch.num_rows
+        if self.rows[partition] >= GROUP_ROWS:
+            self.flush(partition)
+        elif sum(self.rows.values()) >= BUFFER_ROWS:
+            self.flush(max(self.rows, key=self.rows.__getitem__))
+
+    def flush(self, partition: hive.Partition) -> None:
+        table = pa.Table.from_batches(self.waiting.pop(partition), schema=self.body)
+        del self.rows[partition]
+        if partition not in self.open:
+            if len(self.open) >= OPEN_FILES:
+                self.finish(next(iter(self.open)))
+            self.open[partition] = _Open(self.writer, partition, self.body)
+        self.open[partition].write(table)
+        if self.open[partition].rows >= FILE_ROWS:
+            self.finish(partition)
+
+    def finish(self, partition: hive.Partition) -> None:
+        self.done.append(self.open.pop(partition).close())
+
+    def close(self) -> list[StagedFile]:
+        for partition in list(self.waiting):
+            self.flush(partition)
+        for partition in list(self.open):
+            self.finish(partition)
+        return self.done
+
+
+class _Open:
+    """One file being written, with its running statistics."""
+
+    def __init__(self, writer: Writer, partition: hive.Partition, body: pa.Schema) -> None:
+        self.partition, self.rows = partition, 0
+        self.path = f"{hive.folder(partition)}part-{writer.run_id}-{uuid.uuid4().hex}.parquet"
+        self.stats = Stats(body)
+        self.filesystem, root = locate(writer.root)
+        self.full = f"{root}/{self.path}"
+        with storing(writer.root):
+            self.filesystem.create_dir(self.full.rsplit("/", 1)[0], recursive=True)
+            self.sink = self.filesystem.open_output_stream(self.full)
+        floats = {f.name for f in body if pa.types.is_floating(f.type)}
+        self.parquet = pq.ParquetWriter(
+            self.sink,
+            body,
+            compression="zstd",
+            # Nearly distinct floats: a dictionary costs 3-5 times the time and saves nothing.
+            use_dictionary=[name for name in _leaves(body) if name not in floats],
+        )
+
+    def write(self, table: pa.Table) -> None:
+        with storing(self.full):
+            self.parquet.write_table(table, row_group_size=GROUP_ROWS)
+        self.rows += table.num_rows
+        self.stats.add(table)
+
+    def close(self) -> StagedFile:
+        with storing(self.full):
+            self.parquet.close()
+            size = self.sink.tell()
+            self.sink.close()
+        return StagedFile(self.path, self.rows, size, self.partition, self.stats.json())
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Parquet column paths, for writer settings."""
+    return [path for f in schema for path in _paths(f.name, f.type)]
+
+
+def _paths(name: str, kind: pa.DataType) -> list[str]:
+    if pa.types.is_list(kind):
+        return _paths(f"{name}.list.element", kind.value_type)
+    if pa.types.is_struct(kind):
+        return [path for f in kind for path in _paths(f"{name}.{f.name}", f.type)]
+    return [name]
+
+
+class Stats:
+    """Delta file statistics of flat columns: least, greatest and nulls."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.columns = [f for f in schema if not pa.types.is_nested(f.type)]
+        self.rows = 0
+        self.nulls = {f.name: 0 for f in self.columns}
+        self.low: dict[str, Any] = {}
+        self.high: dict[str, Any] = {}
+        self.unbounded = {f.name for f in self.columns if not _ordered(f.type)}
+
+    def add(self, table: pa.Table) -> None:
+        """Take in the rows of ``table``."""
+        self.rows += table.num_rows
+        for column in self.columns:
+            name, values = column.name, table.column(column.name)
+            self.nulls[name] += values.null_count
+            if name in self.unbounded or values.null_count == len(values):
+                continue
+            if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(values)).as_py():
+                # JSON has no NaN, and a bound that leaves NaN out would prune rows wrongly.
+                self.unbounded.add(name)
+                continue
+            found = pc.min_max(values).as_py()
+            self.low[name] = min(found["min"], self.low.get(name, found["min"]))
+            self.high[name] = max(found["max"], self.high.get(name, found["max"]))
+
+    def json(self) -> str:
+        """As the ``stats`` of a Delta add action."""
+        low = {n: _stat(v, False) for n, v in self.low.items() if n not in self.unbounded}
+        high = {n: _stat(v, True) for n, v in self.high.items() if n not in self.unbounded}
+        kept = [n for n in low if low[n] is not None and high[n] is not None]
+        return json.dumps(
+            {
+                "numRecords": self.rows,
+                "minValues": {n: low[n] for n in kept},
+                "maxValues": {n: high[n] for n in kept},
+                "nullCount": self.nulls,
+            }
+        )
+
+
+def _ordered(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_date32(kind)
+        or pa.types.is_timestamp(kind)
+    )
+
+
+def _stat(value: Any, upper: bool) -> int | float | str | None:
+    if isinstance(value, datetime):
+        # Delta keeps milliseconds: round outwards, so that no row falls outside its bounds.
+        value = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        millis = (value - _EPOCH) // timedelta(milliseconds=1)
+        if upper and _EPOCH + timedelta(milliseconds=millis) < value:
+            millis += 1
+        shown = _EPOCH + timedelta(milliseconds=millis)
+        return shown.strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis % 1000:03d}Z"
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return value if len(value) <= _STAT_TEXT else None
+    return value if isinstance(value, int | float) else None
+
+
+def total(files: list[StagedFile]) -> Mapping[str, int]:
+    """Rows and bytes of staged files."""
+    return {"rows": sum(f.rows for f in files), "bytes": sum(f.bytes for f in files)}
