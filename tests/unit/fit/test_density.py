@@ -63,21 +63,6 @@ def test_one_place_is_one_segment():
     assert model.k == 1 and (model.label(x).segment == 0).all()
 
 
-def test_distinct_rows_carry_the_weight_of_their_copies():
-    x = np.array([[2.0, 0.0, 2.0, -0.0], [1.0, 0.0, 1.0, 0.0]], np.float32)
-    places, weight = density.distinct(x, np.array([1.0, 2.0, 3.0, 4.0]))
-    assert places.T.tolist() == [[2.0, 1.0], [0.0, 0.0]] and weight.tolist() == [4.0, 6.0]
-
-
-def test_sample_sees_rare_far_groups_and_keeps_the_total_weight():
-    rng = np.random.default_rng(0)
-    x = grid(np.concatenate([rng.normal(0, 1, (9970, 2)), rng.normal(9, 0.05, (30, 2))]).T)
-    rows, weight = density.density_sample(x, np.full(10_000, 2.0), 1000, 0)
-    assert len(rows) <= 1000 and weight.sum() == pytest.approx(20_000)
-    rare = rows >= 9970
-    assert rare.sum() >= 6 and weight[rare].sum() == pytest.approx(60, rel=0.01)
-
-
 def test_without_the_library_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "hdbscan", None)
     with pytest.raises(ConfigError, match="segpipe\\[density\\]"):
