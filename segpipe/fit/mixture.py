@@ -28,6 +28,8 @@ REG_COVAR = 1e-6
 START_TOL, TOL = 2e-4, 1e-5
 """Gain of mean log likelihood (nats per row and step) that ends EM."""
 MAX_STEPS = 200
+LEAST = 1e-5
+"""Share of the rows below which a component keeps its shape: its sums are mostly rounding."""
 START_STEPS, LAST_STEPS = 60, 30
 PART = 16_384
 
@@ -95,7 +97,7 @@ def em_sums(model: MixtureModel, x: Block, w: Floats) -> EMSums:
 def maximise(model: MixtureModel, sums: EMSums) -> MixtureModel:
     """M-step: the model that the sums of an E-step ask for."""
     d = model.means.shape[1]
-    alive = sums.count > 1e-6 * sums.weight / len(sums.count)
+    alive = sums.count > LEAST * sums.weight
     count = np.where(alive, sums.count, 1.0)
     shift = np.where(alive[:, None], sums.linear / count[:, None], 0.0)
     lower = sums.quadratic / count[:, None, None]
@@ -116,11 +118,20 @@ def maximise(model: MixtureModel, sums: EMSums) -> MixtureModel:
 def _shape(full: Floats, share: Floats, kind: str, d: int) -> Floats:
     """Covariances of the type asked for, from the full ones and the weights."""
     if kind == "full":
-        return full + REG_COVAR * np.eye(d)
+        return _positive(full) + REG_COVAR * np.eye(d)
     if kind == "tied":
-        return np.asarray((share[:, None, None] * full).sum(axis=0) + REG_COVAR * np.eye(d))
+        tied = np.asarray((share[:, None, None] * full).sum(axis=0))
+        return np.asarray(_positive(tied) + REG_COVAR * np.eye(d))
     diag = np.maximum(np.diagonal(full, axis1=1, axis2=2), 0.0) + REG_COVAR
     return diag if kind == "diag" else np.asarray(diag.mean(axis=1))
+
+
+def _positive(full: Floats) -> Floats:
+    """Symmetric matrices without the negative eigenvalues that rounded sums may leave."""
+    values, vectors = np.linalg.eigh(full)
+    if values.min() >= 0:
+        return full
+    return np.asarray((vectors * np.maximum(values, 0.0)[..., None, :]) @ vectors.swapaxes(-1, -2))
 
 
 def _start_means(x: Block, w: Floats, k: int, n_init: int, seed: int) -> list[Floats]:

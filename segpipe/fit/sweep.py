@@ -1,0 +1,169 @@
+"""All candidates of K in turn on the bounded sample: K-Means by silhouette, mixtures by BIC."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segpipe.errors import DataError
+from segpipe.fit import evidence as facts
+from segpipe.fit import quality
+from segpipe.fit.kmeans import fit_kmeans, subset
+from segpipe.fit.mixture import fit_mixture, total_log_likelihood
+from segpipe.fit.stability import stability
+from segpipe.kernels import nearest as kernel
+from segpipe.values import Block, Floats
+
+SIGNIFICANT = 1.645
+"""A larger K must be better by so many standard errors (one-sided 5 %), and by LEAST_GAIN."""
+LEAST_GAIN = 0.01
+UNSTABLE = 0.6
+MIXTURE_ROWS = 5_000
+MIXTURE_STARTS = 4
+BIC_SLACK = 0.01
+PATIENCE = 3
+"""The mixture sweep ends after so many K without a better BIC."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """K-Means at the K that the silhouette and the vetoes leave."""
+
+    k: int
+    centres: Floats
+    silhouette: float
+    stability: float
+    borders: list[facts.Border]
+    shape: facts.Shapes
+    table: list[dict[str, Any]]
+    runner_up: dict[str, Any] | None
+
+    def ball_bic(self, x: Block, w: Floats) -> float:
+        """BIC per row of K-Means read as equal balls with shares: what a mixture must beat."""
+        k, d = self.centres.shape
+        sums = kernel.lloyd_sums(x, w, self.centres)
+        n = float(w.sum())
+        variance = max(sums.inertia / (n * d), 1e-12)
+        share = sums.count[sums.count > 0] / n
+        entropy = float((share * np.log(share)).sum())
+        level = entropy - 0.5 * d * (math.log(2.0 * math.pi * variance) + 1.0)
+        return float((k * d + k) * math.log(x.shape[1]) / x.shape[1] - 2.0 * level)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixtures:
+    """The smallest mixture whose BIC is as good as the best, and its borders."""
+
+    k: int
+    bic: float
+    """Per row."""
+    split: bool
+    """Every border has a valley."""
+    table: dict[str, Any]
+
+
+def sweep_kmeans(
+    x: Block, w: Floats, k_max: int, n_init: int, min_share: float, seed: int
+) -> Sweep | None:
+    """The smallest K whose silhouette is not significantly below the best of those not vetoed.
+
+    Vetoes: a cluster below ``min_share``, or a mean Jaccard below .6. If all are vetoed the
+    vetoes are dropped. None when there are not even two distinct rows.
+    """
+    models: dict[int, Floats] = {}
+    table: list[dict[str, Any]] = []
+    for k in range(2, min(k_max, x.shape[1]) + 1):
+        try:
+            models[k] = fit_kmeans(x, w, k, n_init, seed).centres
+        except DataError:  # fewer distinct rows than k: smaller K are all there is
+            break
+        table.append(_row(x, w, models[k]))
+    if not models:
+        return None
+    for row in table:
+        row["veto"] = "share" if row["smallest_share"] < min_share else None
+    open_rows = [row for row in table if row["veto"] is None]
+    while open_rows:
+        row = _smallest_good(open_rows)
+        row["stability"] = stability(x, w, models[row["k"]], seed).tolist()
+        if float(np.mean(row["stability"])) >= UNSTABLE:
+            break
+        row["veto"] = "stability"
+        open_rows.remove(row)
+    else:
+        row = _smallest_good(table)
+        row.setdefault("stability", stability(x, w, models[row["k"]], seed).tolist())
+        open_rows = [row]
+    k = int(row["k"])
+    label, _, _ = kernel.nearest(x, models[k])
+    others = [r for r in table if r["k"] != k and (r["veto"] is None or len(open_rows) == 1)]
+    second = max(others, key=lambda r: r["simplified_silhouette"], default=None)
+    return Sweep(
+        k,
+        models[k],
+        row["simplified_silhouette"],
+        float(np.mean(row["stability"])),
+        facts.centre_borders(x, w, models[k]),
+        facts.shapes(x, w, label, k),
+        [facts.as_json(r) for r in table],
+        None
+        if second is None
+        else facts.as_json(
+            {"kind": "kmeans", "k": second["k"], "silhouette": second["simplified_silhouette"]}
+        ),
+    )
+
+
+def sweep_mixtures(x: Block, w: Floats, k_max: int, covariance: str, seed: int) -> Mixtures:
+    """BIC per row of mixtures from one component up, on at most MIXTURE_ROWS rows."""
+    few = subset(x.shape[1], MIXTURE_ROWS, seed)
+    xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
+    ws = ws * (len(ws) / ws.sum())
+    kind = "full" if covariance == "auto" else covariance
+    models, bic = {}, {}
+    for k in range(1, min(k_max, xs.shape[1] // (xs.shape[0] + 1)) + 1):
+        try:
+            models[k] = fit_mixture(xs, ws, k, kind, MIXTURE_STARTS, seed)
+        except DataError:
+            break
+        rows = float(ws.sum())
+        bic[k] = models[k].bic(total_log_likelihood(models[k], xs, ws), rows) / rows
+        if k - min(bic, key=lambda c: bic[c]) >= PATIENCE:
+            break
+    if not bic:
+        return Mixtures(1, math.inf, False, {})
+    best = min(bic.values())
+    k = min(c for c in bic if bic[c] <= best + BIC_SLACK)
+    borders = facts.mixture_borders(xs, ws, models[k])
+    table = {
+        "covariance": kind,
+        "bic_per_row": facts.as_json(bic),
+        "k": k,
+        "borders": [facts.as_json(b) for b in borders],
+    }
+    return Mixtures(k, bic[k], all(b.valley for b in borders), table)
+
+
+def _row(x: Block, w: Floats, centres: Floats) -> dict[str, Any]:
+    label, _, _ = kernel.nearest(x, centres)
+    sums = kernel.add_up(x, w, label, centres)
+    value, error = quality.simplified_silhouette(x, w, centres)
+    return {
+        "k": len(centres),
+        "simplified_silhouette": value,
+        "standard_error": error,
+        "inertia": sums.inertia,
+        "calinski_harabasz": quality.calinski_harabasz(sums),
+        "davies_bouldin": quality.davies_bouldin(x, w, label, centres),
+        "smallest_share": float(sums.count.min() / sums.count.sum()),
+    }
+
+
+def _smallest_good(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    best = max(rows, key=lambda r: r["simplified_silhouette"])
+    slack = max(SIGNIFICANT * best["standard_error"], LEAST_GAIN)
+    floor = best["simplified_silhouette"] - slack
+    return min((r for r in rows if r["simplified_silhouette"] >= floor), key=lambda r: r["k"])
