@@ -110,7 +110,8 @@ def calinski_harabasz(sums: kernel.Sums) -> float:
 def davies_bouldin(x: Block, w: Floats, label: Ints, centres: Floats) -> float:
     """Mean over clusters of the worst (S_i + S_j) / |c_i - c_j|, S the mean distance.
 
-    """Mean over clusters of the worst (S_i + S_j) / |c_i - c_j|, S the mean distance.
+    Lower is better; NaN with fewer than two clusters. Clusters of identical rows look perfect:
+    see their sizes.
     """
     k = len(centres)
     distance = np.sqrt(kernel.squared_error(x, label, centres))

@@ -285,7 +285,7 @@ def _by_density(
 
 
 def _given(x: Block, w: Floats, xs: Block, ws: Floats, asked: Request, k: int) -> Decision:
-    """Keep the k that was fixed: the model as asked (K-Means for auto), with evidence but without a sweep."""
+    """Fit the model as asked (K-Means for auto) at the k given: evidence, but no sweep."""
     kind = "kmeans" if asked.model == "auto" else asked.model
     model = _fit(kind, x, w, k, asked)
     found: dict[str, Any] = {}
