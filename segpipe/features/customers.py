@@ -5,6 +5,7 @@ as_of day. Conventions, the same on every engine:
 
 * recency_days, tenure_days: since the last and the first purchase (line, for a customer with
   returns only).
+* The time of an order is that of its first purchase line.
 * frequency: orders with a purchase. orders_per_month: per 30.44 days of tenure, at least one month
   (a customer of yesterday has no monthly rate yet).
 * monetary_total: purchases minus returns. monetary_mean, monetary_std, basket_median: of the
@@ -62,7 +63,8 @@ BASE = (
 CATEGORIES = ("distinct_categories", "category_entropy", "top_category_share")
 DISCOUNT = ("discount_share",)
 
-TIMES = ("_bought", "_first", "_last")
+TIMES = ("_bought", "_latest", "_first", "_last")
+"""First and last purchase line of an order, first and last line of any kind."""
 SUMS = ("_gross", "_back", "_lines", "_returned", "_items", "_discounted")
 """Integer sums per order; underscores: passed columns keep their own names beside these."""
 
@@ -176,7 +178,7 @@ def _span(
     """First and last purchase of each customer; first and last line if there is no purchase."""
     first, last = np.full(count, NEVER), np.full(count, -NEVER)
     np.minimum.at(first, code[buys], cells["_bought"][buys])
-    np.maximum.at(last, code[buys], cells["_bought"][buys])
+    np.maximum.at(last, code[buys], cells["_latest"][buys])
     other_first, other_last = np.full(count, NEVER), np.full(count, -NEVER)
     np.minimum.at(other_first, code[is_order], cells["_first"][is_order])
     np.maximum.at(other_last, code[is_order], cells["_last"][is_order])

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from segpipe.engines.protocol import Engine, Frame
 from segpipe.errors import DataError
 from segpipe.features import customers
-from segpipe.features.customers import CATEGORY, DAY_US, NEVER, ORDER, SUMS, Customers
+from segpipe.features.customers import CATEGORY, DAY_US, NEVER, ORDER, SUMS, TIMES, Customers
 from segpipe.features.plan import Built, Plan, Request, unmapped
 from segpipe.features.typing import TextFacts
 from segpipe.kernels.cells import numbers
@@ -113,10 +113,7 @@ def build(engine: Engine, frame: Frame, schema: pa.Schema, plan: Plan) -> Built:
     lines = pa.schema(
         [
             *key_fields,
-            *(
-                pa.field(n, pa.int64())
-                for n in ("_part", "_unit", "_bought", "_first", "_last", *SUMS)
-            ),
+            *(pa.field(n, pa.int64()) for n in ("_part", "_unit", *TIMES, *SUMS)),
             *(pa.field(n, pa.float64()) for n in passed),
         ]
     )
@@ -151,6 +148,7 @@ class Lines:
             "_part": np.full(len(ts), ORDER, np.int64),
             "_unit": _order_unit(batch, ts),
             "_bought": np.where(bought, ts, NEVER),
+            "_latest": np.where(bought, ts, -NEVER),
             "_first": ts,
             "_last": ts,
             "_gross": np.where(bought, amount, 0),
@@ -179,6 +177,7 @@ class Lines:
 def _orders(lines: nw.LazyFrame[Any], keys: tuple[str, ...], passed: tuple[str, ...]) -> Any:
     return lines.group_by(*keys, "_part", "_unit").agg(
         nw.col("_bought").min(),
+        nw.col("_latest").max(),
         nw.col("_first").min(),
         nw.col("_last").max(),
         *(nw.col(name).sum() for name in SUMS),

@@ -63,7 +63,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Candidate units, lowest hashes first after ``cut``; at most ``limit`` of them then."""
+    """Candidate units; after ``cut`` by rising hash, at most ``limit`` of them."""
 
     limit: int | None
     first: Keys
@@ -71,38 +71,64 @@ class Draw:
     count: npt.NDArray[np.int64]
     rows: tuple[pa.RecordBatch, ...]
     """Concatenated, one row per unit."""
+    bound: int = 2**64 - 1
+    """Units above it are not among the lowest ``limit``, whatever is added."""
 
     def add(self, other: Draw) -> Draw:
-        """Both sets of candidates; cut when they have outgrown twice the limit."""
+        """Both sets of candidates; cut when they have outgrown the limit by half."""
+        bound = min(self.bound, other.bound)
+        low, high = self.below(bound), other.below(bound)
         merged = Draw(
             self.limit,
-            np.concatenate([self.first, other.first]),
-            np.concatenate([self.second, other.second]),
-            np.concatenate([self.count, other.count]),
-            self.rows + other.rows,
+            np.concatenate([low.first, high.first]),
+            np.concatenate([low.second, high.second]),
+            np.concatenate([low.count, high.count]),
+            low.rows + high.rows,
+            bound,
         )
         # Cutting at every merge would sort the whole state once per partition.
-        crowded = merged.limit is not None and len(merged.first) > 2 * merged.limit + 65_536
+        crowded = merged.limit is not None and len(merged.first) > 1.5 * merged.limit + 65_536
         return merged.cut() if crowded or len(merged.rows) > 512 else merged
+
+    def below(self, bound: int) -> Draw:
+        """The candidates up to ``bound``."""
+        if self.bound <= bound or not len(self.first) or self.first.max() <= np.uint64(bound):
+            return self
+        kept = np.flatnonzero(self.first <= np.uint64(bound))
+        rows = self.batch.take(pa.array(kept))
+        return Draw(
+            self.limit, self.first[kept], self.second[kept], self.count[kept], (rows,), bound
+        )
 
     def cut(self) -> Draw:
         """Equal units joined, their counts added; only the lowest ``limit`` kept."""
-        order = np.lexsort((self.second, self.first))
+        order = _order(self.first, self.second)
         first, second = self.first[order], self.second[order]
         new = np.ones(len(order), bool)
         new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
         starts = np.flatnonzero(new)
         count = np.add.reduceat(self.count[order], starts) if len(starts) else self.count
-        if self.limit is not None:
+        bound = self.bound
+        if self.limit is not None and len(starts) >= self.limit:
             starts, count = starts[: self.limit], count[: self.limit]
-        table = pa.Table.from_batches(self.rows).take(pa.array(order[starts]))
-        rows = table.combine_chunks().to_batches() or [self.rows[0].slice(0, 0)]
-        return Draw(self.limit, first[starts], second[starts], count, tuple(rows))
+            bound = int(first[starts[-1]])
+        rows = self.batch.take(pa.array(order[starts]))
+        return Draw(self.limit, first[starts], second[starts], count, (rows,), bound)
 
     @property
     def batch(self) -> pa.RecordBatch:
         """All rows as one batch."""
         return self.rows[0] if len(self.rows) == 1 else _one_batch(self.rows)
+
+
+def _order(first: Keys, second: Keys) -> npt.NDArray[np.intp]:
+    """By ``first``, then ``second``."""
+    order = np.argsort(first)
+    tied = first[order[1:]] == first[order[:-1]]
+    # Units of equal first hash are the same unit, but for one collision in 2^64.
+    if (tied & (second[order[1:]] != second[order[:-1]])).any():
+        order = np.lexsort((second, first))
+    return order
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +206,7 @@ def _step(spec: Spec, batches: Iterator[pa.RecordBatch]) -> Found:
     low, high = np.full(len(spec.numeric), np.inf), np.full(len(spec.numeric), -np.inf)
     levels: list[dict[str, int] | None] = [{} for _ in spec.categorical]
     buckets = np.zeros(BUCKETS, np.int64)
-    draw, rows, bound = _empty(spec, spec.sample_rows), 0, None
+    draw, rows = _empty(spec, spec.sample_rows), 0
     for batch in batches:
         if not batch.num_rows:
             continue
@@ -199,12 +225,8 @@ def _step(spec: Spec, batches: Iterator[pa.RecordBatch]) -> Found:
         first = hash_rows(batch, spec.keys, spec.seed) if spec.keys else _row_hash(picked, spec)
         if not spec.keys:
             buckets += np.bincount(first & np.uint64(BUCKETS - 1), minlength=BUCKETS)
-        chosen = np.arange(len(first)) if bound is None else np.flatnonzero(first <= bound)
+        chosen = np.flatnonzero(first <= np.uint64(draw.bound))
         draw = draw.add(_candidates(spec, picked, first, chosen, spec.sample_rows))
-        if len(draw.first) >= 2 * spec.sample_rows:
-            draw = draw.cut()
-        if len(draw.rows) == 1 and len(draw.first) == spec.sample_rows:
-            bound = draw.first[-1]
     return Found(rows, missing, low, high, tuple(levels), buckets, draw.cut())
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import DataError
-from segpipe.kernels.cells import plain
+from segpipe.kernels.cells import numbers, plain
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -82,11 +82,11 @@ def _chain(state: Hashes, column: Any, seed: int, name: str) -> None:
     column = plain(column)
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind):
-        values = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+        values = numbers(column)
         if len(state) <= SMALL_ROWS:
             state[:] = splitmix64(state ^ _float_bits(values))
         else:
-            _compiled().chain_floats(state, np.ascontiguousarray(values))
+            _compiled().chain_floats(state, values)
         return
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_bytes(kind):
         bits = xxh64(column, seed)

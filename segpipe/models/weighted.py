@@ -31,21 +31,26 @@ def moments(x: Floats, weight: Floats) -> Moments:
         return Moments(mean, 0.0, 0.0, 0.0)
     std = float(np.sqrt(variance))
     z = centred / std
+    squared = z * z
     return Moments(
         mean,
         std,
-        float((z**3 * weight).sum() / total),
-        float((z**4 * weight).sum() / total) - 3.0,
+        float((squared * z * weight).sum() / total),
+        float((squared * squared * weight).sum() / total) - 3.0,
     )
 
 
 def quantiles(x: Floats, weight: Floats, at: tuple[float, ...]) -> tuple[float, ...]:
     """Weighted quantiles that are values of ``x`` (inverted distribution function)."""
+    # The last bits of a cumulated sum must not push an exact median to the next value.
+    shares = np.array(at) * (1 - 1e-12)
+    if (weight == weight[0]).all():
+        # Sorting values alone is several times faster than sorting row numbers by them.
+        where = np.ceil(shares * len(x)).astype(np.intp) - 1
+        return tuple(float(v) for v in np.sort(x)[np.clip(where, 0, len(x) - 1)])
     order = np.argsort(x, kind="stable")
     cumulated = np.cumsum(weight[order])
-    # The last bits of a cumulated sum must not push an exact median to the next value.
-    targets = np.array(at) * cumulated[-1] * (1 - 1e-12)
-    where = np.minimum(np.searchsorted(cumulated, targets), len(x) - 1)
+    where = np.minimum(np.searchsorted(cumulated, shares * cumulated[-1]), len(x) - 1)
     return tuple(float(v) for v in x[order[where]])
 
 
