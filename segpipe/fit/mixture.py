@@ -115,6 +115,30 @@ def maximise(model: MixtureModel, sums: EMSums) -> MixtureModel:
     )
 
 
+def expected_gain(old: MixtureModel, new: MixtureModel, sums: EMSums) -> float:
+    """Nats per row that the M-step from ``old`` to ``new`` gains at least (EM's lower bound).
+
+    ``sums`` are those of the E-step with ``old``.
+    """
+
+    def level(model: MixtureModel) -> float:
+        const, factor = model.factors()
+        shift = model.means - old.means
+        total = 0.0
+        for c in range(model.k):
+            lower = np.tril(sums.quadratic[c])
+            scatter = lower + np.tril(lower, -1).T
+            cross = np.outer(shift[c], sums.linear[c])
+            scatter = scatter - cross - cross.T + sums.count[c] * np.outer(shift[c], shift[c])
+            if model.diagonal:  # only squares were summed
+                scatter = np.diag(np.diagonal(scatter))
+            spread = float(np.einsum("ij,jk,ik->", factor[c], scatter, factor[c]))
+            total += float(sums.count[c]) * float(const[c]) - 0.5 * spread
+        return total
+
+    return (level(new) - level(old)) / sums.weight
+
+
 def _shape(full: Floats, share: Floats, kind: str, d: int) -> Floats:
     """Covariances of the type asked for, from the full ones and the weights."""
     if kind == "full":
