@@ -1,11 +1,14 @@
 """Scaling: hand-computed constants, the grid, round trips, row independence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from segpipe.errors import DataError
 from segpipe.fit.describe import describe
+from segpipe.models import persist
 from segpipe.models.scaler import MISMATCH, Input, Scaler, fit_scaler
 from segpipe.models.weighted import moments, quantiles
 
@@ -171,6 +174,32 @@ def test_constant_in_the_sample_but_not_in_the_table_is_scaled_by_its_range():
         found = describe(Loop(), [batch], ["x", "y"], [], ["id"], 20, seed)
         item = fit_scaler(found).inputs[0]
         assert (item.centre, item.scale) == (0.0, 8.0)
+
+
+def test_a_scaler_survives_being_saved(tmp_path):
+    batch, found = described({"x": [1.0, 2.0, 5.0], "c": ["a", "b", "b"]}, ["c"])
+    for encoding in ("onehot", "surprisal"):
+        scaler = fit_scaler(found, "auto", encoding)
+        persist.save(scaler, str(tmp_path / encoding))
+        again = persist.load(str(tmp_path / encoding))
+        assert again.names == scaler.names
+        assert again.transform(batch).tobytes() == scaler.transform(batch).tobytes()
+
+
+def test_a_column_of_too_many_levels_takes_its_counts_from_the_sample():
+    _, found = described({"c": ["a", "b", "b"], "x": [1.0, 2.0, 3.0]}, ["c"])
+    lost = replace(found.categories[0], levels=(), counts=np.empty(0, np.int64), overflow=True)
+    scaler = fit_scaler(replace(found, categories=(lost,)), encoding="surprisal")
+    assert scaler.inputs[1].levels == ("b", "a")
+
+
+def test_net_amounts_with_a_few_negatives_are_logged_too():
+    values = np.concatenate([[-50.0, -2.0], np.arange(1.0, 100.0), [50_000.0]])
+    batch, found = described({"net": values})
+    scaler = fit_scaler(found)
+    assert scaler.inputs[0].log
+    back = scaler.restore(scaler.transform(batch).T.astype(float))["net"]
+    assert back[:100] == pytest.approx(values[:100], rel=1e-4, abs=1e-3)
 
 
 def test_a_scaler_is_plain_data():
