@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from segpipe.errors import DataError
 from segpipe.kernels.cells import MISSING, numbers, texts
-from segpipe.kernels.quantise import BOUND, quantise
+from segpipe.kernels.quantise import BOUND
 from segpipe.models.description import Category, Description, Number
+from segpipe.models.inputs import Input, signed_log
 from segpipe.models.weighted import correlations, moments, quantiles
 from segpipe.values import Block, Floats
 
-OTHER = "(other)"
+__all__ = ["MISMATCH", "Input", "Scaler", "fit_scaler"]
+
 ONEHOT_LEVELS = 30
 SURPRISAL_LEVELS = 10_000
 """Rarer levels share one surprisal: a look-up table must stay small in every task."""
@@ -35,91 +36,6 @@ that is mostly constant has a tiny IQR, and by it would outweigh all others."""
 NEAR_COPY = 0.98
 HEADROOM = 4.0
 """scale=none: new rows may lie this many times farther out than the fitted ones."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """How one column enters the block."""
-
-    name: str
-    kind: str
-    """number | category."""
-    usual: float | str
-    """Median or commonest level, in original units."""
-    missing: int
-    """Rows of the fitted table without a finite value."""
-    log: bool = False
-    """Numbers: log1p(|x| / offset) with the sign of x, before centring."""
-    offset: float = 1.0
-    """Median of the positive values, where ``log``."""
-    centre: float = 0.0
-    scale: float = 1.0
-    fill: float = 0.0
-    """Stands for a missing number, in original units."""
-    low: float = float("nan")
-    high: float = float("nan")
-    encoding: str = ""
-    """Categories: onehot | surprisal."""
-    levels: tuple[str, ...] = ()
-    surprisal: Floats | None = None
-    """-log share of each level, nats; with one more entry for every other level."""
-    other: bool = False
-    """onehot: the last output gathers all other levels (otherwise they are all zeros)."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the features this column becomes."""
-        if self.encoding != "onehot":
-            return (self.name,)
-        names = (*self.levels, OTHER) if self.other else self.levels
-        return tuple(f"{self.name}={level}" for level in names)
-
-    @cached_property
-    def _lookup(self) -> Any:
-        return pa.array(self.levels, pa.string())
-
-    @cached_property
-    def _scaled_levels(self) -> npt.NDArray[np.float32]:
-        if self.surprisal is None:
-            return np.zeros(0, np.float32)
-        out = np.empty(len(self.surprisal), np.float32)
-        quantise(self.surprisal, self.fill, self.centre, self.scale, out)
-        return out
-
-    def write(self, column: Any, out: Block) -> None:
-        """Fill ``out``, (outputs, n), from the raw column."""
-        if self.kind == "number":
-            values = numbers(column)
-            if self.log:
-                values = np.where(np.isfinite(values), values, self.fill)
-                values = _signed_log(values, self.offset)
-            quantise(values, self.fill, self.centre, self.scale, out[0])
-            return
-        found = pc.index_in(texts(column), value_set=self._lookup)
-        code = pc.fill_null(found, len(self.levels)).to_numpy(zero_copy_only=False)
-        if self.encoding == "surprisal":
-            out[0] = self._scaled_levels[code]
-            return
-        out[:] = 0.0
-        rows = np.flatnonzero(code < len(out))
-        out[code[rows], rows] = np.float32(1.0 / self.scale)
-
-    def restore(self, scaled: Floats) -> npt.NDArray[Any]:
-        """(k, outputs) scaled values in original units: floats, or the level that fits best."""
-        if self.encoding == "onehot":
-            names = np.array([*self.levels, OTHER] if self.other else self.levels, dtype=object)
-            best: npt.NDArray[Any] = names[scaled.argmax(axis=1)]
-            return best
-        values = scaled[:, 0] * self.scale + self.centre
-        if self.surprisal is not None:
-            names = np.array([*self.levels, OTHER], dtype=object)
-            nearest: npt.NDArray[Any] = names[
-                np.abs(values[:, None] - self.surprisal).argmin(axis=1)
-            ]
-            return nearest
-        if self.log:
-            values = np.copysign(np.expm1(np.abs(values)) * self.offset, values)
-        return values
 
 
 @dataclass(frozen=True)
@@ -230,11 +146,6 @@ def fit_scaler(
     return Scaler(tuple(inputs), unit, tuple(dropped))
 
 
-def _signed_log(x: Floats, offset: float) -> Floats:
-    logged: Floats = np.copysign(np.log1p(np.abs(x) / offset), x)
-    return logged
-
-
 def _short(value: float) -> float:
     """8 significant digits: sums that differ in the last bits still give one constant (law 2)."""
     return float(f"{value:.7e}")
@@ -270,7 +181,7 @@ def _number(number: Number, description: Description, scale: str) -> Input:
     # The log is odd, so a few negative values (net sales of a returner) do not forbid it.
     if scale == "auto" and shape.skew > SKEWED and len(np.unique(x)) > FEW_VALUES and median >= 0:
         offset = _short(quantiles(x[x > 0], weight[x > 0], (0.5,))[0])
-        x = _signed_log(x, offset)
+        x = signed_log(x, offset)
         shape = moments(x, weight)
         base = replace(base, log=True, offset=offset)
     centre, spread = shape.mean, shape.std
