@@ -1,0 +1,438 @@
+"""One run, from config to published labels, on one page (``_run``).
+
+Data flows one way: scan, contract, features, describe, select and polish, detect, count and
+calibrate, profile, write, commit. Nothing is visible before the commit; a failure at any point
+leaves the last published state as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from segpipe import config as configs
+from segpipe.config import Config
+from segpipe.engines.open import open_engine
+from segpipe.engines.protocol import Engine
+from segpipe.errors import SegpipeError
+from segpipe.features.sets import SETS
+from segpipe.lake import record
+from segpipe.lake.lease import lease
+from segpipe.lake.publish import Target, open_target
+from segpipe.lake.staging import Writer, check_run_id
+from segpipe.lake.tables import open_table
+from segpipe.meter import Meter
+from segpipe.schema import AS_OF
+from segpipe.stages import intake, learn, narrate, palette, publish, register
+from segpipe.summary import blank, error_of, strict
+
+INTERRUPTED = {signal.SIGTERM: 143, signal.SIGINT: 130}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run left behind."""
+
+    summary: Mapping[str, Any]
+
+    @property
+    def labels(self) -> Any:
+        """The published label table, a pyarrow dataset; None where nothing was published."""
+        from segpipe.lake.publish import read_labels
+
+        uri = self.summary["labels"]["uri"]
+        return None if uri is None else read_labels(uri, self.summary["labels"]["format"])
+
+    @property
+    def report(self) -> str | None:
+        """Path of the HTML report."""
+        return self.summary["report"]
+
+
+class RunFailed(Exception):
+    """A run ended without success; ``summary`` is what would have been printed."""
+
+    def __init__(self, summary: dict[str, Any], code: int) -> None:
+        super().__init__((summary["error"] or {}).get("message", summary["status"]))
+        self.summary, self.code = summary, code
+
+
+class _Interrupted(BaseException):
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+
+
+@dataclass
+class Order:
+    """What was asked of one run."""
+
+    config: Config
+    mode: str
+    run_id: str
+    as_of: str | None
+    partitions: tuple[str, ...]
+    model: str | None
+    dry_run: bool
+    engine: Engine | None
+    started: float = field(default_factory=time.time)
+
+
+def run(config: Any, **options: Any) -> Run:
+    """Fit, score, label and publish. ``config``: a path or a tree; options as of ``execute``."""
+    return execute(mode="run", config=config, **options)
+
+
+def fit(config: Any, **options: Any) -> Run:
+    """Fit and register a model only."""
+    return execute(mode="fit", config=config, **options)
+
+
+def score(config: Any, model: str, **options: Any) -> Run:
+    """Label with a fitted model and its frozen calibration."""
+    return execute(mode="score", config=config, model=model, **options)
+
+
+def execute(
+    *,
+    mode: str,
+    config: Any,
+    engine: str | Engine | None = None,
+    as_of: str | None = None,
+    partitions: tuple[str, ...] = (),
+    run_id: str | None = None,
+    overrides: tuple[str, ...] = (),
+    model: str | None = None,
+    dry_run: bool = False,
+) -> Run:
+    """Run in ``mode`` run | fit | score.
+
+    Parameters
+    ----------
+    config : path of a YAML file, or the tree itself
+    engine : a name, or an engine that the caller opened and closes
+    as_of : last day of the window, UTC; partitions : ``COLUMN=VALUE`` each
+
+    Raises
+    ------
+    RunFailed
+        For every failure; it holds the summary and the exit code, its cause is the error.
+    """
+    meter, notes = Meter(), blank(mode)
+    order = None
+    try:
+        with _signals():
+            settings = _settings(config, engine, overrides)
+            if run_id is not None:
+                check_run_id(run_id)
+            opened = None if engine is None or isinstance(engine, str) else engine
+            order = Order(
+                settings, mode, run_id or _new_id(), as_of, tuple(partitions), model, dry_run,
+                opened,
+            )  # fmt: skip
+            notes |= {"run_id": order.run_id, "job": settings.job, "engine": settings.engine.name}
+            meter.context = {"run_id": order.run_id, "job": settings.job}
+            step = palette.run_palette if settings.features.set == "pixels" else _run
+            step(order, meter, notes)
+    except _Interrupted as stop:
+        notes["status"] = "interrupted"
+        _close(order, meter, notes)
+        raise RunFailed(strict(notes), INTERRUPTED[signal.Signals(stop.signum)]) from stop
+    except Exception as error:
+        notes["status"], notes["error"] = "failed", error_of(error)
+        meter.say("error", notes["error"]["message"], hint=notes["error"]["hint"])
+        _close(order, meter, notes)
+        raise RunFailed(strict(notes), notes["error"]["code"]) from error
+    _close(order, meter, notes)
+    return Run(strict(notes))
+
+
+def _run(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
+    c, featureset = order.config, SETS[order.config.features.set]
+    grouped, day = bool(featureset.keys), intake.parse_day(order.as_of)
+    with meter.stage("scan"):
+        target = open_target(c.target.uri, c.target.format)
+        table = open_table(
+            c.source.uri, c.source.format, _reading(c), c.source.where, order.partitions,
+            c.source.columns,
+        )  # fmt: skip
+        key = _run_key(order, table.snapshot)
+        if not order.dry_run:
+            target.check(c.target.partition_by)
+            if order.mode != "fit" and _already(order, target, key, notes):
+                return
+    with _engine(order, meter) as engine, _held(order, target):
+        with meter.stage("contract"):
+            table = engine_table(engine, table)
+            plan = intake.plan_for(engine, table, c.source, c.contract, c.features)
+            carry = intake.carried_columns(table, _keep(c), grouped, c.target.partition_by, plan)
+            terms = intake.compiled(table, plan, c.source, c.contract, day, carry)
+            taken = intake.take_in(
+                engine, table, plan, terms, day, c.contract.duplicates,
+                c.contract.max_reject_share, grouped,
+            )  # fmt: skip
+            narrate.counts(notes, taken)
+        with meter.stage("features"):
+            built = intake.with_constants(
+                engine, taken.build(engine, featureset), order.partitions, c.target.partition_by
+            )
+        if order.mode == "score":
+            with meter.stage("score"):
+                assert order.model is not None  # the command line requires it
+                fitted = register.load_fitted(order.model)
+                register.check_same_features(fitted, c.features.set, built.schema.names)
+                tally, flagged = learn.recount(engine, built, fitted)
+                told = narrate.scored(notes, fitted, tally, flagged)
+        else:
+            with meter.stage("describe"):
+                seen = learn.look(
+                    engine, built, featureset, c.features.scale, plan.required,
+                    c.features.columns is not None, c.fit.sample_rows, c.seed,
+                )  # fmt: skip
+                notes["warnings"] += seen.warnings
+            with meter.stage("select"):
+                decision = learn.choose(seen, c.fit, c.seed)
+            with meter.stage("polish"):
+                model = learn.settle(engine, built, seen, c.fit, decision, c.seed)
+            with meter.stage("detect"):
+                method, collapse = _method(c), _collapse(c)
+                detector = learn.detect(
+                    seen, model, c.outliers.mass, method, collapse, c.fit.density_rows,
+                    c.fit.min_share, c.seed,
+                )  # fmt: skip
+            with meter.stage("count"):
+                threshold = c.outliers.threshold.model_dump(exclude_none=True)
+                tally, calibration = learn.count(engine, built, seen, model, detector, threshold)
+            with meter.stage("profile"):
+                told = narrate.told(seen, model, tally, built)
+                narrate.learnt(notes, decision, model, c.fit.library, tally, seen, calibration)
+                notes["segments"] = told.segments
+                fitted = register.fitted_of(
+                    register.model_id(key), c.features.set, plan, built, seen.scaler, model,
+                    detector, calibration, told.names, notes["quality"],
+                )  # fmt: skip
+        if order.dry_run:
+            notes["status"] = "dry_run"
+            return
+        if order.mode != "score":
+            with meter.stage("report"):
+                place = register.save_fitted(target.uri, fitted)
+                notes["model_uri"] = place
+                notes["decision"] = record.write_json(
+                    target.uri, order.run_id, "decision", decision.evidence
+                )
+                notes["report"] = narrate.write_report(
+                    target.uri, order.run_id, notes, told, seen, built, tally, fitted,
+                    decision.evidence, c.report.min_group, c.source.uri,
+                )  # fmt: skip
+        else:
+            notes["model_uri"] = order.model
+        if order.mode == "fit":
+            notes["status"] = "done"
+            return
+        with meter.stage("rejects"):
+            place = record.rejects_folder(target.uri, order.run_id)
+            writer = Writer(place, order.run_id, (), taken.contract.reject_schema)
+            notes["rejects"] |= {"uri": place, "format": "parquet"} if (
+                taken.stage_rejects(engine, writer)
+            ) else {}  # fmt: skip
+        with meter.stage("write"):
+            stamped = day is not None or AS_OF in c.target.partition_by
+            present = publish.presenter(
+                built, fitted, _keep(c), c.target.partition_by, order.run_id, taken.as_of, stamped
+            )
+            files = publish.write(
+                engine, built, present, target, order.run_id, c.target.partition_by
+            )
+            notes["rows_labelled"] = sum(f.rows for f in files)
+            narrate.conserved(notes, tally.total, grouped)
+        with meter.stage("commit"):
+            notes["record"] = _record(order, meter, notes, "committing")
+            metadata = {"run_id": order.run_id, "run_key": key, "model_id": fitted.model_id}
+            done = target.commit(files, present.schema, c.target.partition_by, metadata)
+            notes["labels"] = {"uri": target.uri, "format": target.format, "version": done.version}
+            notes["status"] = "already_done" if done.already else "done"
+            target.clean(order.run_id, order.started)
+
+
+def check(path: str, engine: str | None, overrides: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Every problem of a config with its source and target, as (exit code, sentence)."""
+    found: list[tuple[int, str]] = []
+
+    @contextlib.contextmanager
+    def noting() -> Iterator[None]:
+        try:
+            yield
+        except SegpipeError as error:
+            found.append((error.code, str(error)))
+
+    with noting():
+        c = _settings(path, engine, overrides)
+        with noting():
+            open_target(c.target.uri, c.target.format).check(c.target.partition_by)
+        with noting():
+            if c.source.format == "image":
+                palette.open_image(c.source.uri)
+                return found
+            table = open_table(
+                c.source.uri, c.source.format, _reading(c), c.source.where, (), c.source.columns
+            )
+            if c.source.format == "table":
+                return found  # the catalogue answers to its engine only
+            with open_engine("local") as local:
+                plan = intake.plan_for(local, table, c.source, c.contract, c.features)
+            grouped = bool(SETS[c.features.set].keys)
+            carry = intake.carried_columns(table, _keep(c), grouped, c.target.partition_by, plan)
+            intake.compiled(table, plan, c.source, c.contract, None, carry)
+    return found
+
+
+def engine_table(engine: Engine, table: Any) -> Any:
+    """A catalogue table's schema is known to its engine only."""
+    return engine.resolve(table) if table.format == "table" else table
+
+
+def _settings(config: Any, engine: str | Engine | None, overrides: tuple[str, ...]) -> Config:
+    name = engine if engine is None or isinstance(engine, str) else engine.name
+    if isinstance(config, Mapping):
+        tree = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
+        if name is not None:
+            tree["engine"] = {**tree.get("engine", {}), "name": name}
+        return configs.validate(tree)
+    return configs.load(config, [*overrides, *([f"engine.name={name}"] if name else [])])
+
+
+def _reading(c: Config) -> dict[str, Any]:
+    # time_format belongs to the contract, which types the text; the reader would refuse it
+    return {k: v for k, v in c.source.options.items() if k != "time_format"}
+
+
+def _new_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+def _keep(c: Config) -> str:
+    if c.target.keep != "auto":
+        return c.target.keep
+    return "all" if c.features.set == "connections" else "features"
+
+
+def _method(c: Config) -> str:
+    if c.outliers.method != "auto":
+        return c.outliers.method
+    return "ensemble" if c.features.set == "connections" else "mass"
+
+
+def _collapse(c: Config) -> str:
+    if c.outliers.collapse != "auto":
+        return c.outliers.collapse
+    return "exact" if c.features.set == "connections" else "none"
+
+
+def _run_key(order: Order, snapshot: str) -> str:
+    c = order.config
+    decides = {"source", "contract", "features", "fit", "outliers", "target", "seed"}
+    held = c.model_dump(include=decides) | {"mode": order.mode}
+    if order.model:
+        held["model"] = register.load_fitted(order.model).model_id
+    return record.run_key(held, snapshot, order.as_of, order.partitions, c.engine.name)
+
+
+def _already(order: Order, target: Target, key: str, notes: dict[str, Any]) -> bool:
+    earlier = target.current(key, order.run_id)
+    if earlier is None:
+        return False
+    try:
+        told = record.read_json(target.uri, earlier.run_id, "record")["summary"]
+    except SegpipeError:
+        told = {}  # the publication stands even where its record was removed
+    keep = ("seconds", "peak_rss_mb", "mode", "job", "engine")
+    notes |= {k: v for k, v in told.items() if k not in keep}
+    notes["status"], notes["error"] = "already_done", None
+    notes["labels"] = {"uri": target.uri, "format": target.format, "version": earlier.version}
+    if earlier.run_key != key:
+        notes["warnings"] = [
+            *notes["warnings"],
+            f"run id {order.run_id} was published before with another config or source; "
+            "give a new id to publish this one",
+        ]
+    return True
+
+
+@contextlib.contextmanager
+def _engine(order: Order, meter: Meter) -> Iterator[Engine]:
+    if order.engine is not None:
+        yield order.engine
+        return
+    with meter.stage("engine"):
+        engine = open_engine(**order.config.engine.arguments())
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextlib.contextmanager
+def _held(order: Order, target: Target) -> Iterator[None]:
+    if order.dry_run:
+        yield
+        return
+    with lease(target.uri, order.run_id):
+        yield
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and SIGINT end the run as interrupted (143, 130); only the main thread may ask."""
+
+    def stop(signum: int, _: Any) -> None:
+        raise _Interrupted(signum)
+
+    try:
+        before = {s: signal.signal(s, stop) for s in INTERRUPTED}
+    except ValueError:  # not the main thread: the caller's own handlers stand
+        yield
+        return
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+def _record(order: Order, meter: Meter, notes: Mapping[str, Any], status: str) -> str:
+    return record.write_json(
+        order.config.target.uri,
+        order.run_id,
+        "record",
+        {
+            "run_id": order.run_id,
+            "status": status,
+            "started": datetime.fromtimestamp(order.started, UTC).isoformat(),
+            "config": order.config.model_dump(),
+            "as_of": order.as_of,
+            "partitions": list(order.partitions),
+            "host_pid": os.getpid(),
+            "summary": {**notes, "seconds": meter.seconds, "peak_rss_mb": meter.peak_mb},
+        },
+    )
+
+
+def _close(order: Order | None, meter: Meter, notes: dict[str, Any]) -> None:
+    meter.close()
+    notes["seconds"], notes["peak_rss_mb"] = dict(meter.seconds), meter.peak_mb
+    if order is None or order.dry_run or notes["status"] == "already_done":
+        return
+    # A failure is recorded beside the labels where that is possible; the error itself matters more.
+    if notes["status"] in ("done", "failed", "interrupted") and (
+        notes["status"] == "done" or Path(order.config.target.uri).is_dir()
+    ):
+        with contextlib.suppress(SegpipeError, OSError):
+            notes["record"] = _record(order, meter, notes, notes["status"])

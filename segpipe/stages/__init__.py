@@ -1,0 +1,1 @@
+"""The stages of a run, functions from values to values; ``pipeline`` strings them together."""

@@ -1,0 +1,58 @@
+"""The decision's numbers in the shapes that the report draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from segpipe.report.figures import Candidate
+
+_WORDS = {
+    "silhouette": "silhouette of the chosen model",
+    "smallest_share": "smallest segment's share",
+    "without_valley": "borders without a valley",
+    "groups": "groups after merging across them",
+    "noise_share": "noise found by density",
+    "bic_gain_per_row": "BIC gain of Gaussians per row",
+}
+
+
+def stability_of(evidence: Mapping[str, Any]) -> float | None:
+    """Mean per-cluster Jaccard at the K that the sweep chose; None where none was measured."""
+    for row in evidence.get("kmeans", ()):
+        if row["k"] == evidence.get("k_star") and row.get("stability"):
+            return float(np.mean(row["stability"]))
+    return None
+
+
+def candidates(evidence: Mapping[str, Any]) -> tuple[Candidate, ...]:
+    """Every K-Means candidate of the sweep."""
+    chosen = evidence.get("chosen", {})
+    return tuple(
+        Candidate(
+            kind="kmeans",
+            k=row["k"],
+            silhouette=row.get("simplified_silhouette"),
+            silhouette_se=row.get("standard_error"),
+            inertia=row.get("inertia"),
+            stability=float(np.mean(row["stability"])) if row.get("stability") else None,
+            chosen=row["k"] == chosen.get("k") and chosen.get("kind") == "kmeans",
+        )
+        for row in evidence.get("kmeans", ())
+    )
+
+
+def numbers(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that decided, in words."""
+    found = {word: evidence[key] for key, word in _WORDS.items() if evidence.get(key) is not None}
+    hint = evidence.get("structure_hint")
+    if hint:
+        found["dip p of distances"] = hint["distances_p"]
+        found["dip p of the main axis"] = hint["component_p"]
+    shape = evidence.get("shape")
+    if isinstance(shape, Mapping):
+        found |= {f"cluster {k.replace('_', ' ')}": v for k, v in shape.items()}
+    found |= {f"density validity of {k}": v for k, v in (evidence.get("dbcv") or {}).items()}
+    return found

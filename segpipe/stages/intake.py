@@ -1,0 +1,229 @@
+"""Intake: the source's rows, typed under our names, judged by the contract and counted."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+
+import pyarrow as pa
+
+from segpipe.config import Contract as ContractSection
+from segpipe.config import Features, Source
+from segpipe.engines.protocol import Engine, Frame
+from segpipe.errors import ConfigError, DataError
+from segpipe.features.plan import Built, Plan, Request
+from segpipe.features.sets import SETS, FeatureSet
+from segpipe.features.typing import sniff
+from segpipe.lake.audit import Audit, merge_audits
+from segpipe.lake.contract import CARRIED, Contract, compile_contract
+from segpipe.lake.duplicates import CollectKeys, DuplicatePlan, duplicated_rows, refuse
+from segpipe.lake.staging import Writer
+from segpipe.schema import AS_OF
+from segpipe.values import StagedFile, Table
+
+EPOCH = date(1970, 1, 1)
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Rows as the run uses them; ``audit`` holds the counts."""
+
+    table: Table
+    plan: Plan
+    contract: Contract
+    audit: Audit
+    as_of: date | None
+    """The day asked for, or that of the latest time; None without a time column."""
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """For the record."""
+        return [*self.plan.warnings, *self.audit.warnings()]
+
+    def rows(self, engine: Engine) -> Frame:
+        """The accepted rows, lazily."""
+        frame = engine.scan(self.table, self.contract.needs)
+        return engine.map_batches(frame, self.contract.accept, self.contract.schema)
+
+    def build(self, engine: Engine, featureset: FeatureSet) -> Built:
+        """The feature table."""
+        return featureset.build(engine, self.rows(engine), self.contract.schema, self.plan)
+
+    def stage_rejects(self, engine: Engine, writer: Writer) -> list[StagedFile]:
+        """Write the rejected rows with their reasons; nothing to do is no pass."""
+        if not self.audit.rows_rejected:
+            return []
+        frame = engine.scan(self.table, None)
+        bad = engine.map_batches(frame, self.contract.reject, self.contract.reject_schema)
+        return engine.fold(bad, writer, operator.add)
+
+
+def parse_day(text: str | None) -> date | None:
+    """``--as-of`` as a day; ConfigError otherwise."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"--as-of {text!r} is no day.", "Write it as 2011-12-09.") from None
+
+
+def end_of(day: date) -> int:
+    """The first microsecond after ``day``, UTC."""
+    return ((day - EPOCH).days + 1) * DAY_US
+
+
+def _day_of(us: int) -> date:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).date()
+
+
+def keys_of(contract: ContractSection, featureset: FeatureSet) -> tuple[str, ...]:
+    """The key columns: the config's, else the feature set's default."""
+    return featureset.keys if contract.keys is None else tuple(contract.keys)
+
+
+def plan_for(
+    engine: Engine, table: Table, source: Source, contract: ContractSection, features: Features
+) -> Plan:
+    """What the feature set reads of this table."""
+    featureset = SETS[features.set]
+    chosen = features.categorical
+    request = Request(
+        keys=keys_of(contract, featureset),
+        columns=None if features.columns is None else tuple(features.columns),
+        categorical=chosen if isinstance(chosen, str) else tuple(chosen),
+    )
+    if featureset.keys and not request.keys:
+        raise ConfigError(
+            f"contract.keys is empty, but features.set {features.set} makes one row per key.",
+            f"Leave it out for the default {list(featureset.keys)}.",
+        )
+    unsure = featureset.unsure(table.schema, source.columns, request)
+    facts = sniff(engine, engine.scan(table, unsure), unsure) if unsure else {}
+    return featureset.plan(table.schema, source.columns, request, facts)
+
+
+def compiled(
+    table: Table,
+    plan: Plan,
+    source: Source,
+    contract: ContractSection,
+    day: date | None,
+    carry: Sequence[str] | None,
+) -> Contract:
+    """The contract of this table; ``carry`` None = every source column."""
+    has_time = any(c.kind == "time" for c in plan.columns)
+    if day is not None and not has_time:
+        raise ConfigError(
+            "--as-of was given, but no time column is read.", "Map one to ts under source.columns."
+        )
+    return compile_contract(
+        table.schema,
+        plan.columns,
+        plan.mapping,
+        plan.request.keys,
+        [(r.name, r.expr, r.action) for r in contract.rules],
+        None if day is None else (None, end_of(day)),
+        "all" if carry is None else carry,
+        source.options.get("time_format"),
+        source.format == "csv",
+    )
+
+
+def take_in(
+    engine: Engine,
+    table: Table,
+    plan: Plan,
+    compiled_contract: Contract,
+    day: date | None,
+    duplicates: str,
+    max_reject_share: float,
+    grouped: bool,
+) -> Intake:
+    """Judge every row once; the quality gates of the contract hold for what is returned.
+
+    Raises
+    ------
+    DataError
+        A gate fails: rejects above the share, a ``fail`` rule, duplicate keys, useless columns.
+    InputMissing
+        No row is left to judge.
+    """
+    frame = engine.scan(table, compiled_contract.reads)
+    audit: Audit = engine.fold(frame, compiled_contract.audit, merge_audits)
+    if compiled_contract.keys and not grouped and duplicates != "keep":
+        compiled_contract, audit = _without_doubles(
+            engine, table, compiled_contract, audit, duplicates
+        )
+    audit.check(max_reject_share)
+    if not grouped and audit.rows_used == 1:
+        raise DataError("the table has one usable row; nothing can be compared with it.")
+    if day is None and audit.last_ts is not None:
+        day = _day_of(audit.last_ts)
+    if day is not None:
+        plan = replace(plan, request=replace(plan.request, as_of_end_us=end_of(day)))
+    return Intake(table, plan, compiled_contract, audit, day)
+
+
+def _without_doubles(
+    engine: Engine, table: Table, contract: Contract, audit: Audit, duplicates: str
+) -> tuple[Contract, Audit]:
+    rows = engine.map_batches(engine.scan(table, contract.needs), contract.accept, contract.schema)
+    find = DuplicatePlan(contract.keys)
+    schema = find.schema(contract.schema)
+    collect = CollectKeys(schema)
+    found = engine.fold(engine.relate(rows, find, schema), collect, collect.merge)
+    if duplicates == "fail":
+        refuse(found)
+        return contract, audit
+    return contract.rejecting(found), audit.less_duplicates(duplicated_rows(found))
+
+
+def carried_columns(
+    table: Table, keep: str, grouped: bool, partition_by: Sequence[str], plan: Plan
+) -> Sequence[str] | None:
+    """Source columns that travel to the label table; None = all of them."""
+    if keep == "all":
+        if grouped:
+            raise ConfigError(
+                "target.keep all keeps source rows, but the feature set makes one row per key.",
+                "Take features or keys.",
+            )
+        return None
+    known = {c.name for c in plan.columns}
+    return [
+        name
+        for name in partition_by
+        if not grouped and name in table.schema.names and name not in known and name != AS_OF
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stamped:
+    """Adds the constant columns that ``--partition`` fixed; picklable."""
+
+    values: tuple[tuple[str, str], ...]
+    schema: pa.Schema
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with them."""
+        more = [pa.repeat(pa.scalar(value), batch.num_rows) for _, value in self.values]
+        return pa.RecordBatch.from_arrays([*batch.columns, *more], schema=self.schema)
+
+
+def with_constants(
+    engine: Engine, built: Built, partitions: Sequence[str], partition_by: Sequence[str]
+) -> Built:
+    """Partition columns that ``--partition`` gave and the feature table lost, as text."""
+    given = dict(part.split("=", 1) for part in partitions)
+    known = {name.removeprefix(CARRIED) for name in built.schema.names}
+    more = tuple((n, given[n]) for n in partition_by if n in given and n not in known)
+    if not more:
+        return built
+    schema = pa.schema([*built.schema, *(pa.field(name, pa.string()) for name, _ in more)])
+    frame = engine.map_batches(built.frame, Stamped(more, schema), schema)
+    return replace(built, frame=frame, schema=schema)

@@ -1,0 +1,212 @@
+"""Learn: describe the table, choose and fit the segment model, fit and calibrate the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from segpipe.config import Fit
+from segpipe.engines.protocol import Engine
+from segpipe.errors import ConfigError
+from segpipe.features.plan import Built
+from segpipe.features.sets import FeatureSet
+from segpipe.fit import polish
+from segpipe.fit.density import fit_density
+from segpipe.fit.describe import describe
+from segpipe.fit.kmeans import fit_kmeans, kmeans_starts
+from segpipe.fit.library import LibrarySpec
+from segpipe.fit.order import ordered
+from segpipe.fit.select import Decision, select
+from segpipe.models.calibration import Calibration
+from segpipe.models.description import Description
+from segpipe.models.fitted import Fitted
+from segpipe.models.scaler import Scaler, fit_scaler
+from segpipe.scoring.calibrate import calibrate, score_edges
+from segpipe.scoring.outliers import fit_detector, reference_weights
+from segpipe.scoring.tally import Tally, TallyStep, merge_tallies, top_size
+from segpipe.values import Block, Detector, Floats, SegmentModel
+
+
+@dataclass(frozen=True)
+class Described:
+    """The table's facts and its scaled sample."""
+
+    description: Description
+    scaler: Scaler
+    x: Block
+    w: Floats
+
+    @property
+    def warnings(self) -> list[str]:
+        """Columns that were dropped, values that were filled."""
+        said = [f"column {name} is left out: {why}" for name, why in self.scaler.dropped]
+        kept = {i.name for i in self.scaler.inputs}
+        said += [
+            f"{n.missing:,} missing or non-finite values of {n.name} are filled with the median"
+            for n in self.description.numbers
+            if n.missing and n.name in kept
+        ]
+        return said
+
+
+def look(
+    engine: Engine,
+    built: Built,
+    featureset: FeatureSet,
+    scale: str,
+    required: tuple[str, ...],
+    chosen: bool,
+    sample_rows: int,
+    seed: int,
+) -> Described:
+    """One pass over the feature table, then the scaler; ``chosen``: the user named the columns.
+
+    Columns that are shown but enter no distance are described too, for the profiles.
+    """
+    shown = [n for n in built.shown if n not in built.categorical and n not in built.numeric]
+    numeric = (*built.numeric, *(n for n in shown if _is_number(built.schema.field(n).type)))
+    description = describe(
+        engine, built.frame, numeric, built.categorical, built.keys, sample_rows, seed
+    )
+    entering = tuple(n for n in description.numbers if n.name in built.numeric)
+    scaler = fit_scaler(
+        replace(description, numbers=entering),
+        featureset.auto_scale if scale == "auto" else scale,
+        featureset.encoding,
+        featureset.near_copies and not chosen,
+        required,
+    )
+    x = scaler.transform(description.sample.batch)
+    return Described(description, scaler, x, description.sample.weight)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    )
+
+
+def choose(seen: Described, fit: Fit, seed: int) -> Decision:
+    """Model family and K, on the sample alone."""
+    return select(
+        seen.x,
+        seen.w,
+        model=fit.model,
+        k=fit.k,
+        k_max=fit.k_max,
+        covariance=fit.covariance,
+        n_init=fit.n_init,
+        min_share=fit.min_share,
+        density_rows=fit.density_rows,
+        warm_start=_warm_start(fit.warm_start, seen.scaler),
+        seed=seed,
+        unit=seen.scaler.unit,
+    )
+
+
+def settle(
+    engine: Engine, built: Built, seen: Described, fit: Fit, decision: Decision, seed: int
+) -> SegmentModel:
+    """The chosen model, polished on all rows, or fitted by the engine's library; ids in order."""
+    if fit.library == "native":
+        model = polish.polish(
+            engine, built.frame, seen.scaler, decision.model, fit.polish_passes
+        ).model
+    else:
+        model = _by_library(engine, built, seen, fit, decision, seed)
+    return ordered(model, seen.x, seen.w)
+
+
+def _by_library(
+    engine: Engine, built: Built, seen: Described, fit: Fit, decision: Decision, seed: int
+) -> SegmentModel:
+    """The library's own fit at the chosen K: it is compared, so it is not polished."""
+    if decision.kind not in ("kmeans", "gmm", "bisecting") or decision.k < 2:
+        raise ConfigError(
+            f"fit.library {fit.library} cannot fit {decision.kind} with k = {decision.k}, "
+            "which the data ask for.",
+            "Take library native, or name fit.model and fit.k.",
+        )
+    covariance = getattr(decision.model, "covariance_type", fit.covariance)
+    if fit.library == "mllib":
+        covariance = "full" if fit.covariance == "auto" else fit.covariance
+    spec = LibrarySpec(fit.library, decision.kind, decision.k, covariance, fit.n_init, seed)
+    starts = kmeans_starts(seen.x, seen.w, decision.k, fit.n_init, seed)
+    found: SegmentModel = engine.library_fit(built.frame, seen.scaler.transform, spec, starts)
+    return found
+
+
+def _warm_start(folder: str | None, scaler: Scaler) -> Floats | None:
+    """Centres of an earlier model in the new scaler's block space."""
+    if folder is None:
+        return None
+    from segpipe.stages.register import load_fitted, rescaled
+
+    return rescaled(load_fitted(folder), scaler)
+
+
+def detect(
+    seen: Described,
+    model: SegmentModel,
+    mass: float,
+    method: str,
+    collapse: str,
+    density_rows: int,
+    min_share: float,
+    seed: int,
+) -> Detector | None:
+    """The outlier reference, fitted on the weighted sample."""
+    return fit_detector(
+        method,
+        seen.x,
+        reference_weights(seen.description.sample, collapse),
+        mass=mass,
+        model=model,
+        micro=lambda x, v, k: fit_kmeans(x, v, k, n_init=1, seed=seed).centres,
+        density=lambda kind, x, v: fit_density(
+            kind, x, v, rows=density_rows, min_share=min_share, seed=seed, unit=seen.scaler.unit
+        ),
+        seed=seed,
+    )
+
+
+def count(
+    engine: Engine,
+    built: Built,
+    seen: Described,
+    model: SegmentModel,
+    detector: Detector | None,
+    threshold: Mapping[str, float],
+) -> tuple[Tally, Calibration | None]:
+    """One pass over all rows: sizes, sums, inertia, score histogram; then the calibration."""
+    w = seen.description.sample.weight
+    edges = np.empty(0) if detector is None else score_edges(detector.score(seen.x), w)
+    magnitudes = {
+        n.name: float(np.nanmax(np.abs([n.low, n.high, 0.0]))) for n in seen.description.numbers
+    }
+    step = TallyStep(
+        seen.scaler,
+        model,
+        detector,
+        edges,
+        top_size(threshold, seen.description.rows),
+        tuple(magnitudes),
+        np.array(list(magnitudes.values())),
+        tuple(dict.fromkeys([*built.keys, *built.shown])),
+    )
+    tally = engine.fold(built.frame, step, merge_tallies)
+    if detector is None:
+        return tally, None
+    return tally, calibrate(tally, edges, threshold, detector.method)
+
+
+def recount(engine: Engine, built: Built, fitted: Fitted) -> tuple[Tally, int | None]:
+    """Sizes and inertia of new rows under a fitted model, and how many its threshold flags."""
+    edges = np.empty(0) if fitted.calibration is None else np.array([fitted.calibration.threshold])
+    shown = tuple(dict.fromkeys([*built.keys, *built.shown]))
+    step = TallyStep(fitted.scaler, fitted.model, fitted.detector, edges, 1, (), np.empty(0), shown)
+    tally = engine.fold(built.frame, step, merge_tallies)
+    return tally, None if fitted.calibration is None else int(tally.histogram[-1])

@@ -1,0 +1,275 @@
+"""Narrate: counts, profiles, names, quality and the report, for people and the run summary."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from segpipe.features.plan import Built
+from segpipe.fit.select import Decision
+from segpipe.lake.record import run_folder
+from segpipe.lake.uris import locate
+from segpipe.models.calibration import Calibration
+from segpipe.models.fitted import Fitted, name_of
+from segpipe.report.naming import name_segments
+from segpipe.report.profile import SegmentProfile, named, profile, separation
+from segpipe.schema import NOISE
+from segpipe.scoring.reasons import reasons
+from segpipe.scoring.tally import Tally
+from segpipe.stages.evidence import candidates, numbers, stability_of
+from segpipe.stages.intake import Intake
+from segpipe.stages.learn import Described
+from segpipe.values import Labels, SegmentModel
+
+Notes = dict[str, Any]
+
+
+def counts(notes: Notes, taken: Intake) -> None:
+    """What the contract counted."""
+    audit = taken.audit
+    notes["rows_in"], notes["rows_used"] = audit.rows_in, audit.rows_used
+    notes["rows_rejected"] = audit.rows_rejected
+    reasons_found = {k: n for k, n in sorted(audit.rejected.items()) if n}
+    notes["rejects"] |= {"rows": audit.rows_rejected, "reasons": reasons_found}
+    notes["as_of"] = None if taken.as_of is None else taken.as_of.isoformat()
+    notes["warnings"] += taken.warnings
+
+
+@dataclass(frozen=True)
+class Told:
+    """Segments in words, and the sample's labels."""
+
+    profiles: tuple[SegmentProfile, ...]
+    labels: Labels
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Segment id -> name."""
+        return {p.id: p.name for p in self.profiles}
+
+    @property
+    def segments(self) -> list[dict[str, Any]]:
+        """For the run summary."""
+        return [
+            {"id": p.id, "name": p.name, "rows": p.rows, "share": p.share} for p in self.profiles
+        ]
+
+
+def segment_rows(tally: Tally, k: int) -> dict[int, int]:
+    """Rows of every segment, and of the noise where there is some."""
+    rows = {i: int(tally.rows[i + 1]) for i in range(k)}
+    return rows | ({NOISE: int(tally.rows[0])} if tally.rows[0] else {})
+
+
+def told(seen: Described, model: SegmentModel, tally: Tally, built: Built) -> Told:
+    """Profiles of exact sizes and means, medians from the sample; then names."""
+    numeric = tuple(n.name for n in seen.description.numbers)
+    rows = segment_rows(tally, model.k)
+    sums, present = tally.raw_sums, tally.present
+    means = {
+        i: {
+            name: float(sums[i + 1, j] / present[i + 1, j])
+            for j, name in enumerate(numeric)
+            if present[i + 1, j]
+        }
+        for i in rows
+    }
+    labels = model.label(seen.x)
+    found = profile(
+        seen.description.sample.batch, labels, seen.w, numeric, built.categorical, rows, means
+    )
+    return Told(named(found, name_segments(found)), labels)
+
+
+def learnt(
+    notes: Notes,
+    decision: Decision,
+    model: SegmentModel,
+    library: str,
+    tally: Tally,
+    seen: Described,
+    calibration: Calibration | None,
+) -> None:
+    """Model, quality and threshold."""
+    notes["model"] = {
+        "kind": model.kind,
+        "k": model.k,
+        "library": library,
+        "why": decision.why,
+    }
+    notes["quality"] = {
+        "inertia": tally.inertia(model, seen.scaler.unit),
+        "silhouette": decision.evidence.get("silhouette"),
+        "stability": stability_of(decision.evidence),
+        "natural_segments": decision.natural,
+    }
+    if calibration is not None:
+        notes["outliers"] = {
+            "method": calibration.method,
+            "flagged": calibration.flagged,
+            "threshold": calibration.threshold,
+        }
+    else:
+        notes["outliers"] = {"method": "none", "flagged": None, "threshold": None}
+
+
+def scored(notes: Notes, fitted: Fitted, tally: Tally, flagged: int | None) -> None:
+    """The same for rows that an earlier model labels."""
+    names, total = dict(fitted.names), max(tally.total, 1)
+    notes["segments"] = [
+        {"id": i, "name": name_of(names, i), "rows": rows, "share": rows / total}
+        for i, rows in segment_rows(tally, fitted.model.k).items()
+    ]
+    notes["model"] = {
+        "kind": fitted.model.kind,
+        "k": fitted.model.k,
+        "library": None,
+        "why": f"fitted earlier (model {fitted.model_id})",
+    }
+    notes["quality"]["inertia"] = tally.inertia(fitted.model, fitted.scaler.unit)
+    known = fitted.calibration
+    notes["outliers"] = {
+        "method": known.method if known else "none",
+        "flagged": flagged,
+        "threshold": known.threshold if known else None,
+    }
+
+
+def conserved(notes: Notes, counted: int, grouped: bool) -> None:
+    """Law 5: nothing was lost or doubled on the way; a breach stops the run before the commit."""
+    used, labelled = notes["rows_used"], notes["rows_labelled"]
+    if used + notes["rows_rejected"] != notes["rows_in"] or labelled != counted:
+        raise AssertionError(f"rows were lost: {notes['rows_in']=} {used=} {labelled=} {counted=}")
+    if not grouped and labelled != used:
+        raise AssertionError(f"rows were lost: {used=} {labelled=}")
+
+
+def can_report() -> bool:
+    """Whether the report extra is installed."""
+    return all(importlib.util.find_spec(m) is not None for m in ("jinja2", "matplotlib"))
+
+
+def write_report(
+    target_uri: str,
+    run_id: str,
+    notes: Notes,
+    found: Told,
+    seen: Described,
+    built: Built,
+    tally: Tally,
+    fitted: Fitted,
+    evidence: Mapping[str, Any],
+    min_group: int,
+    source: str,
+) -> str | None:
+    """Write the HTML page beside the record; a warning where the report extra is missing."""
+    if not can_report():
+        notes["warnings"].append("no report: pip install 'segpipe[report]'")
+        return None
+    html = _page(notes, found, seen, built, tally, fitted, evidence, min_group, source)
+    place = f"{run_folder(target_uri, run_id)}/report.html"
+    filesystem, path = locate(place)
+    filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+    with filesystem.open_output_stream(path) as out:
+        out.write(html.encode())
+    return place
+
+
+def _page(
+    notes: Notes,
+    found: Told,
+    seen: Described,
+    built: Built,
+    tally: Tally,
+    fitted: Fitted,
+    evidence: Mapping[str, Any],
+    min_group: int,
+    source: str,
+) -> str:
+    from segpipe.report.render import ReportData, render
+
+    calibration = fitted.calibration
+    binned = None
+    if calibration is not None and len(calibration.edges) > 1:
+        binned = np.asarray(tally.histogram[1:-1], np.float64).copy()
+        binned[0] += tally.histogram[0]
+        binned[-1] += tally.histogram[-1]
+    numeric = tuple(n.name for n in seen.description.numbers)
+    sample = seen.description.sample.batch
+    return render(
+        ReportData(
+            job=notes["job"],
+            run_id=notes["run_id"],
+            engine=notes["engine"],
+            kind=notes["model"]["kind"],
+            k=notes["model"]["k"],
+            library=notes["model"]["library"],
+            why=notes["model"]["why"],
+            profiles=found.profiles,
+            rows_in=notes["rows_in"],
+            rows_used=notes["rows_used"],
+            rows_labelled=tally.total,
+            rows_rejected=notes["rows_rejected"],
+            as_of=notes["as_of"],
+            source=source,
+            labels=target_name(notes),
+            natural=notes["quality"]["natural_segments"],
+            ranked=separation(sample, found.labels.segment, seen.w, numeric, built.categorical),
+            candidates=candidates(evidence),
+            decision=numbers(evidence),
+            x=seen.x,
+            segment=found.labels.segment,
+            outlier_method=notes["outliers"]["method"],
+            flagged=notes["outliers"]["flagged"] or 0,
+            threshold=notes["outliers"]["threshold"],
+            score_edges=None if binned is None or calibration is None else calibration.edges,
+            score_counts=binned,
+            top=_top(tally, built, fitted) if calibration is not None else (),
+            rejects=notes["rejects"]["reasons"],
+            versions={
+                p: importlib.metadata.version(p) for p in ("numpy", "pyarrow", "scikit-learn")
+            },
+            warnings=tuple(notes["warnings"]),
+            min_group=min_group,
+        )
+    )
+
+
+def target_name(notes: Notes) -> str:
+    """The label table as the page names it: the folder's last part, no machine's path."""
+    return str(notes.get("job") or "labels")
+
+
+def _top(tally: Tally, built: Built, fitted: Fitted) -> tuple[Any, ...]:
+    """The most unusual rows with their reasons."""
+    from segpipe.report.render import Outlier
+
+    if not tally.unusual or fitted.detector is None or fitted.calibration is None:
+        return ()
+    names = [name for name, _ in tally.unusual[0].values]
+    schema = pa.schema([built.schema.field(name) for name in names])
+    rows = [dict(row.values) for row in tally.unusual]
+    batch = pa.RecordBatch.from_pylist(rows, schema=schema)
+    x = fitted.scaler.transform(batch)
+    score = np.array([row.score for row in tally.unusual])
+    said = fitted.model.label(x).segment
+    every = np.ones(len(rows), np.bool_)
+    why = reasons(batch, x, every, fitted.scaler, fitted.model, fitted.detector).to_pylist()
+    quantile = fitted.calibration.quantile(score)
+    shown = built.keys or names[:8]
+    return tuple(
+        Outlier(
+            {name: row[name] for name in shown},
+            int(said[i]),
+            float(score[i]),
+            float(quantile[i]),
+            why[i] or (),
+        )
+        for i, row in enumerate(rows)
+    )

@@ -1,0 +1,298 @@
+"""The palette job: an image into its dominant colours and the image reduced to them.
+
+Distinct colours are the rows, their pixel counts the weights; distances are CIE Lab. The run has
+the shape of every run; only the sources and what is published differ.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import operator
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from segpipe.engines.protocol import Engine
+from segpipe.errors import ConfigError
+from segpipe.features import pixels
+from segpipe.features.plan import Built, Plan
+from segpipe.fit.order import ordered
+from segpipe.fit.polish import polish
+from segpipe.fit.select import Decision, select
+from segpipe.lake import record
+from segpipe.lake.uris import absolute, locate, storing
+from segpipe.models.description import Description, Number
+from segpipe.models.scaler import Scaler, fit_scaler
+from segpipe.schema import MODEL_ID, RUN_ID, SEGMENT, SEGMENT_ID
+from segpipe.scoring.outliers import resample
+from segpipe.stages import register
+from segpipe.stages.evidence import stability_of
+from segpipe.values import Ints, Sample, SegmentModel
+
+if TYPE_CHECKING:
+    from segpipe.meter import Meter
+    from segpipe.pipeline import Order
+
+WEIGHT = "count"
+COLOUR_ROWS = pa.schema(
+    [
+        pa.field(SEGMENT_ID, pa.int32()),
+        pa.field(SEGMENT, pa.string()),
+        pa.field("hex", pa.string()),
+        *(pa.field(name, pa.int16()) for name in pixels.RGB),
+        pa.field("pixels", pa.int64()),
+        pa.field("share", pa.float64()),
+        pa.field(RUN_ID, pa.string()),
+        pa.field(MODEL_ID, pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """An image as distinct colours."""
+
+    colours: pa.RecordBatch
+    """r, g, b, count."""
+    number: npt.NDArray[np.int32]
+    """(height, width) row of ``colours``."""
+    counts: npt.NDArray[np.int64]
+
+
+def open_image(uri: str) -> npt.NDArray[np.uint8]:
+    """The pixels of a local image file, (height, width, 3)."""
+    place = absolute(uri)
+    if "://" in place:
+        raise ConfigError(f"source.uri {uri} is no local image file.", "Copy it here first.")
+    return pixels.read_image(place)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOf:
+    """Fold step: the segment of every row of a partition, in order."""
+
+    scaler: Scaler
+    model: SegmentModel
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> list[Ints]:
+        """One array a batch; int32 a colour, 64 MB at most for all colours there are."""
+        return [self.model.label(self.scaler.transform(b)).segment for b in batches if b.num_rows]
+
+
+def see(engine: Engine, picture: Picture) -> Built:
+    """The colours as a frame with Lab coordinates, kept."""
+    batch = picture.colours
+    parts = [batch.slice(i, 65_536) for i in range(0, batch.num_rows, 65_536)]
+    frame = engine.from_batches(parts, batch.schema)
+    plan = Plan((), {}, pixels.LAB, ())
+    built = pixels.build(engine, frame, batch.schema, plan)
+    return Built(engine.persist(built.frame), built.schema, (), built.numeric, (), built.shown)
+
+
+def sampled(picture: Picture, rows: int) -> Description:
+    """Colours drawn in proportion to their pixels: evenly along the sorted colours."""
+    weight = picture.counts.astype(np.float64)
+    if len(weight) <= rows:
+        at, drawn = np.arange(len(weight)), weight
+    else:
+        at, times = np.unique(resample(weight, rows), return_counts=True)
+        drawn = times * (weight.sum() / rows)
+    taken = picture.colours.take(pa.array(at))
+    rgb = np.stack([taken.column(name).to_numpy() for name in pixels.RGB], axis=1)
+    lab = pixels.to_lab(rgb)
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(lab[:, i].copy()) for i in range(3)], names=list(pixels.LAB)
+    )
+    # sRGB's Lab ranges, so that no colour of any image is cut off
+    ranges = ((0.0, 100.0), (-87.0, 99.0), (-108.0, 95.0))
+    numbers = tuple(
+        Number(name, 0, lo, hi) for name, (lo, hi) in zip(pixels.LAB, ranges, strict=True)
+    )
+    return Description(int(weight.sum()), numbers, (), Sample(batch, drawn, np.ones(len(at))))
+
+
+def run_palette(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
+    """The palette's own straight page; see ``pipeline._run`` for its big sister."""
+    from segpipe import pipeline
+    from segpipe.lake.publish import open_target
+
+    c = order.config
+    if c.source.format != "image":
+        raise ConfigError(
+            f"features.set pixels reads images, source.format is {c.source.format}.",
+            "Set source.format: image.",
+        )
+    if order.mode != "run" or order.partitions or order.as_of:
+        raise ConfigError("the palette job is run as a whole: segpipe run or segpipe palette.")
+    with meter.stage("scan"):
+        target = open_target(c.target.uri, c.target.format)
+        image = open_image(c.source.uri)
+        picture = _collapsed(image)
+        key = pipeline._run_key(order, _digest(image))
+        if not order.dry_run:
+            target.check(c.target.partition_by)
+            if pipeline._already(order, target, key, notes):
+                return
+    total = int(picture.counts.sum())
+    notes |= {"rows_in": total, "rows_used": total, "rows_rejected": 0}
+    notes["rejects"]["rows"] = 0
+    with pipeline._engine(order, meter) as engine, pipeline._held(order, target):
+        with meter.stage("features"):
+            built = see(engine, picture)
+        with meter.stage("describe"):
+            description = sampled(picture, c.fit.sample_rows)
+            scaler = fit_scaler(description, "none")
+            x, w = scaler.transform(description.sample.batch), description.sample.weight
+        with meter.stage("select"):
+            decision = select(
+                x, w, model=c.fit.model, k=c.fit.k, k_max=c.fit.k_max,
+                covariance=c.fit.covariance, n_init=c.fit.n_init, min_share=c.fit.min_share,
+                density_rows=c.fit.density_rows, seed=c.seed, unit=scaler.unit,
+            )  # fmt: skip
+        with meter.stage("polish"):
+            polished = polish(
+                engine, built.frame, scaler, decision.model, c.fit.polish_passes, weight=WEIGHT
+            )
+            model = ordered(polished.model, x, w)
+        with meter.stage("label"):
+            label = LabelOf(scaler, model)
+            found = engine.fold(built.frame, label, operator.add)
+            segment = np.concatenate(found)
+            rows = palette_rows(picture, segment, scaler, model)
+            _tell(notes, decision, model, polished.inertia * scaler.unit**2, rows)
+        if order.dry_run:
+            notes["status"] = "dry_run"
+            return
+        with meter.stage("write"):
+            folder = record.run_folder(target.uri, order.run_id)
+            png = quantised_png(picture, segment, rows)
+            text = json.dumps(
+                {"image": c.source.uri, "k": model.k, "colours": _public(rows)}, indent=1
+            )
+            fitted = register.fitted_of(
+                register.model_id(key), "pixels", Plan((), {}, pixels.LAB, ()), built, scaler,
+                model, None, None, {r["segment_id"]: r["hex"] for r in rows}, notes["quality"],
+            )  # fmt: skip
+            notes["model_uri"] = register.save_fitted(target.uri, fitted)
+            notes["decision"] = record.write_json(
+                target.uri, order.run_id, "decision", decision.evidence
+            )
+            for name, data in (("palette.png", png), ("palette.json", text.encode())):
+                _put(f"{folder}/{name}", data)
+            files = _stage(engine, order, target, rows, fitted.model_id)
+            notes["rows_labelled"] = total
+        with meter.stage("commit"):
+            metadata = {"run_id": order.run_id, "run_key": key, "model_id": fitted.model_id}
+            done = target.commit(files, COLOUR_ROWS, c.target.partition_by, metadata)
+            notes["palette"] = {}
+            for kind, data in (("png", png), ("json", text.encode())):
+                notes["palette"][kind] = _put(f"{target.uri}/palette.{kind}", data)
+            notes["labels"] = {"uri": target.uri, "format": target.format, "version": done.version}
+            notes["status"] = "already_done" if done.already else "done"
+            target.clean(order.run_id, order.started)
+
+
+def _collapsed(image: npt.NDArray[np.uint8]) -> Picture:
+    colours, number = pixels.collapse(image)
+    return Picture(colours, number, colours.column(WEIGHT).to_numpy())
+
+
+def _digest(image: npt.NDArray[np.uint8]) -> str:
+    import hashlib
+
+    return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
+
+
+def palette_rows(
+    picture: Picture, segment: Ints, scaler: Scaler, model: SegmentModel
+) -> list[dict[str, Any]]:
+    """One row a colour: its segment, hex code, bytes, pixels and share."""
+    pixels_of = np.bincount(segment[segment >= 0], picture.counts[segment >= 0], model.k)
+    lab = np.stack(list(scaler.restore(model.centres).values()), axis=1).astype(np.float64)
+    rgb = pixels.to_rgb(lab)
+    total = picture.counts.sum()
+    return [
+        {
+            SEGMENT_ID: i,
+            SEGMENT: "#{:02x}{:02x}{:02x}".format(*rgb[i]),
+            "hex": "#{:02x}{:02x}{:02x}".format(*rgb[i]),
+            **{name: int(rgb[i, j]) for j, name in enumerate(pixels.RGB)},
+            "pixels": int(pixels_of[i]),
+            "share": float(pixels_of[i] / total),
+        }
+        for i in range(model.k)
+    ]
+
+
+def quantised_png(picture: Picture, segment: Ints, rows: list[dict[str, Any]]) -> bytes:
+    """The image in the palette's colours; noise pixels (density models) keep their own."""
+    from PIL import Image
+
+    table = np.array([[r[name] for name in pixels.RGB] for r in rows], np.uint8).reshape(-1, 3)
+    out = io.BytesIO()
+    if len(rows) <= 256 and (segment >= 0).all():
+        image = Image.fromarray(segment.astype(np.uint8)[picture.number], mode="P")
+        image.putpalette(table.tobytes())
+        image.save(out, "PNG")
+        return out.getvalue()
+    own = np.stack([picture.colours.column(n).to_numpy() for n in pixels.RGB], axis=1)
+    new = np.where((segment >= 0)[:, None], table[np.maximum(segment, 0)], own)
+    Image.fromarray(new.astype(np.uint8)[picture.number]).save(out, "PNG")
+    return out.getvalue()
+
+
+def _tell(
+    notes: dict[str, Any],
+    decision: Decision,
+    model: SegmentModel,
+    inertia: float,
+    rows: list[dict[str, Any]],
+) -> None:
+    notes["model"] = {
+        "kind": model.kind, "k": model.k, "library": "native", "why": decision.why,
+    }  # fmt: skip
+    notes["segments"] = [
+        {"id": r[SEGMENT_ID], "name": r["hex"], "rows": r["pixels"], "share": r["share"]}
+        for r in rows
+    ]
+    notes["quality"] = {
+        "inertia": inertia,
+        "silhouette": decision.evidence.get("silhouette"),
+        "stability": stability_of(decision.evidence),
+        "natural_segments": decision.natural,
+    }
+    notes["outliers"]["method"] = "none"
+
+
+def _public(rows: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+    return [{k: v for k, v in r.items() if k != SEGMENT} for r in rows]
+
+
+def _stage(
+    engine: Engine, order: Order, target: Any, rows: list[dict[str, Any]], model_id: str
+) -> Any:
+    from segpipe.lake.staging import Writer
+
+    full = [{**r, RUN_ID: order.run_id, MODEL_ID: model_id} for r in rows]
+    batch = pa.RecordBatch.from_pylist(full, schema=COLOUR_ROWS)
+    by = tuple(order.config.target.partition_by)
+    writer = Writer(target.stage_uri(order.run_id), order.run_id, by, COLOUR_ROWS)
+    return engine.fold(engine.from_batches([batch], COLOUR_ROWS), writer, operator.add)
+
+
+def _put(place: str, data: bytes) -> str:
+    """Write a file whole or not at all; returns its address."""
+    filesystem, path = locate(place)
+    with storing(place):
+        filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+        last = f"{path}.{uuid.uuid4().hex}"
+        with filesystem.open_output_stream(last) as out:
+            out.write(data)
+        filesystem.move(last, path)
+    return place

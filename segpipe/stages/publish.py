@@ -1,0 +1,97 @@
+"""Publish: label every row, stage the files, commit them in one step."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from segpipe.engines.protocol import Engine
+from segpipe.features.plan import Built
+from segpipe.lake.contract import CARRIED
+from segpipe.lake.publication import Publication
+from segpipe.lake.publish import Target
+from segpipe.lake.staging import Writer
+from segpipe.models.fitted import Fitted
+from segpipe.scoring.label import Labeller, output_schema
+from segpipe.values import StagedFile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Presented:
+    """Labelled rows under the names that readers see; picklable."""
+
+    label: Labeller
+    schema: pa.Schema
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The label table's rows."""
+        return pa.RecordBatch.from_arrays(self.label(batch).columns, schema=self.schema)
+
+
+def presenter(
+    built: Built,
+    fitted: Fitted,
+    keep: str,
+    partition_by: Sequence[str],
+    run_id: str,
+    as_of: date | None,
+    stamped: bool,
+) -> Presented:
+    """How the label table looks: keys, labels, features, kept source columns, run.
+
+    A kept source column stands for the feature of the same name: it has the source's own type.
+    """
+    prefixed = {n.removeprefix(CARRIED): n for n in built.schema.names if n.startswith(CARRIED)}
+    carried = [n for name, n in prefixed.items() if name not in built.keys]
+    features = [n for n in built.shown if n not in prefixed] if keep != "keys" else []
+    wanted = output_schema(
+        built.schema,
+        keys=built.keys,
+        features=features,
+        carried=carried,
+        partition_by=[prefixed.get(n, n) if n not in built.keys else n for n in partition_by],
+        as_of=stamped,
+    )
+    seen = pa.schema([f.with_name(f.name.removeprefix(CARRIED)) for f in wanted])
+    label = Labeller(
+        fitted.scaler,
+        fitted.model,
+        fitted.detector,
+        fitted.calibration,
+        fitted.names,
+        wanted,
+        run_id,
+        fitted.model_id,
+        as_of,
+    )
+    return Presented(label, seen)
+
+
+def write(
+    engine: Engine,
+    built: Built,
+    present: Presented,
+    target: Target,
+    run_id: str,
+    partition_by: Sequence[str],
+) -> list[StagedFile]:
+    """Tasks write the label table's files; nobody can see them yet."""
+    writer = Writer(target.stage_uri(run_id), run_id, tuple(partition_by), present.schema)
+    frame = engine.map_batches(built.frame, present, present.schema)
+    return engine.fold(frame, writer, operator.add)
+
+
+def commit(
+    target: Target,
+    files: Sequence[StagedFile],
+    present: Presented,
+    partition_by: Sequence[str],
+    metadata: Mapping[str, Any],
+) -> Publication:
+    """The new version, in one step."""
+    return target.commit(files, present.schema, partition_by, metadata)
