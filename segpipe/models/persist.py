@@ -25,21 +25,21 @@ FORMAT_VERSION = 1
 JSON_NAME = "model.json"
 
 CLASSES: Mapping[str, str] = {
-    "KMeansModel": "segpipe.models.kmeans",
-    "MixtureModel": "segpipe.models.mixture",
-    "MergedModel": "segpipe.models.merged",
-    "DensityModel": "segpipe.models.density",
-    "Scaler": "segpipe.models.scaler",
-    "Input": "segpipe.models.scaler",
-    "Cells": "segpipe.kernels.lookup",
-    "MassDetector": "segpipe.models.detectors",
-    "ForestDetector": "segpipe.models.detectors",
-    "EnsembleDetector": "segpipe.models.detectors",
-    "SegmentDetector": "segpipe.models.detectors",
-    "DensityDetector": "segpipe.models.detectors",
     "Calibration": "segpipe.models.calibration",
-    "Tail": "segpipe.models.calibration",
+    "Cells": "segpipe.kernels.lookup",
+    "DensityDetector": "segpipe.models.detectors",
+    "DensityModel": "segpipe.models.density",
+    "EnsembleDetector": "segpipe.models.detectors",
     "Fitted": "segpipe.models.fitted",
+    "ForestDetector": "segpipe.models.detectors",
+    "Input": "segpipe.models.scaler",
+    "KMeansModel": "segpipe.models.kmeans",
+    "MassDetector": "segpipe.models.detectors",
+    "MergedModel": "segpipe.models.merged",
+    "MixtureModel": "segpipe.models.mixture",
+    "Scaler": "segpipe.models.scaler",
+    "SegmentDetector": "segpipe.models.detectors",
+    "Tail": "segpipe.models.calibration",
 }
 """Every class that may be saved, by its home; classes of upper layers are passed to ``load``."""
 
@@ -108,16 +108,13 @@ def _encode(value: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
         arrays[f"a{len(arrays)}"] = value
         return {"array": f"a{len(arrays) - 1}"}
     if isinstance(value, np.generic):
-        return _encode(value.item(), arrays)
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {"float": str(value)}
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str | float):
+        odd = isinstance(value, float) and not math.isfinite(value)
+        return {"float": str(value)} if odd else value
     if isinstance(value, tuple | list):
         return {type(value).__name__: [_encode(item, arrays) for item in value]}
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError("only dicts with text keys can be saved")
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {"dict": {key: _encode(item, arrays) for key, item in value.items()}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
@@ -136,14 +133,12 @@ def _decode(node: Any, arrays: Mapping[str, Any], known: Mapping[str, type[Any]]
         fields = {name: _decode(part, arrays, known) for name, part in node["fields"].items()}
         return _class(node["class"], known)(**fields)
     tag, body = next(iter(node.items()))
-    if tag == "array":
-        return arrays[body]
-    if tag == "float":
-        return float(body)
     if tag == "dict":
         return {key: _decode(part, arrays, known) for key, part in body.items()}
-    items = [_decode(part, arrays, known) for part in body]
-    return tuple(items) if tag == "tuple" else items
+    if tag in ("tuple", "list"):
+        items = [_decode(part, arrays, known) for part in body]
+        return tuple(items) if tag == "tuple" else items
+    return arrays[body] if tag == "array" else float(body)
 
 
 def _class(name: str, known: Mapping[str, type[Any]]) -> type[Any]:
