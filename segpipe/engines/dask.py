@@ -8,11 +8,8 @@ tables in the workers, which spill them to disk when memory is short.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import logging
+import functools
 import pickle
-import re
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -27,24 +24,15 @@ import narwhals.stable.v2 as nw
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as pads
-from distributed.comm import CommClosedError
-from distributed.scheduler import KilledWorker
 
-from segpipe.engines import frames, reach
+from segpipe.engines import frames
+from segpipe.engines.daskcluster import connect, translated
 from segpipe.engines.frames import Batches, Conform, Frame, Parts, Work
 from segpipe.engines.native import NativeFiles, native_files, native_frame, no_catalogue
 from segpipe.engines.protocol import LibraryParams, Plan
-from segpipe.errors import ConfigError, TemporaryError
 from segpipe.values import BatchFn, Block, Floats, Table
 
 State = TypeVar("State")
-
-CONNECT_SECONDS = 20
-"""A scheduler or a first worker that does not answer by then is an error 75."""
-ONE_THREAD = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA", "POLARS_MAX")
-}
-"""A task uses one core: there are as many tasks as cores."""
 
 
 class DaskEngine:
@@ -74,53 +62,10 @@ class DaskEngine:
         self._parts = parts
         self._closing = contextlib.ExitStack()
         try:
-            self._client = self._connect(memory, address, cluster, dict(options or {}))
+            self._client = connect(self._closing, memory, address, cluster, options or {})
         except BaseException:
             self._closing.close()
             raise
-
-    def _connect(
-        self, memory: str | int, address: str | None, cluster: str | None, options: dict[str, Any]
-    ) -> distributed.Client:
-        where: Any = address
-        found = re.fullmatch(r"(?:tcp|tls)://([^/]+)", address or "")
-        if found and (reasons := reach.silence([found.group(1)], 8786)):
-            raise _nobody(reasons)
-        if address is None:
-            where = _named(cluster, options) if cluster else self._embedded(memory, options)
-            self._closing.callback(where.close)
-        try:
-            client = distributed.Client(
-                where, timeout=CONNECT_SECONDS, set_as_default=False, name="segpipe"
-            )
-            self._closing.callback(client.close, timeout=10)
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-        except (OSError, TimeoutError, CommClosedError) as error:
-            raise _nobody(f"{address or cluster or 'this machine'}: {error}") from error
-        except ValueError as error:  # an address without a known scheme
-            raise ConfigError(
-                f"engine.dask.address {address!r} is no Dask address: {error}",
-                "write tcp://host:port or tls://host:port",
-            ) from error
-        if address or cluster:
-            _check_workers(client)
-        return client
-
-    def _embedded(self, memory: str | int, options: dict[str, Any]) -> distributed.LocalCluster:
-        """Worker processes on this machine, one thread each."""
-        count = options.setdefault("n_workers", frames.cores())
-        options.setdefault("threads_per_worker", 1)
-        options.setdefault("memory_limit", frames.memory_bytes(memory) // max(count, 1))
-        # No dashboard, and no fixed port: two jobs may run on one machine.
-        options.setdefault("dashboard_address", "127.0.0.1:0")
-        options.setdefault("scheduler_kwargs", {"dashboard": False})
-        options.setdefault("silence_logs", logging.CRITICAL)
-        spill = self._closing.enter_context(
-            tempfile.TemporaryDirectory(prefix="segpipe-dask-", ignore_cleanup_errors=True)
-        )
-        options.setdefault("local_directory", spill)
-        with dask.config.set({"distributed.nanny.pre-spawn-environ": ONE_THREAD}):
-            return distributed.LocalCluster(processes=True, **options)
 
     def __enter__(self) -> DaskEngine:
         return self
@@ -176,7 +121,11 @@ class DaskEngine:
         """See ``Engine.group_map``."""
         names = tuple(dict.fromkeys((*keys, *order)))
         with self._talking():
-            shuffled = self._dataframe(frame).shuffle(on=list(keys))
+            # Dask's peer-to-peer shuffle fails on nested Arrow types; the older one does not.
+            nested = any(pa.types.is_nested(field.type) for field in frame.schema)
+            shuffled = self._dataframe(frame).shuffle(
+                on=list(keys), shuffle_method="tasks" if nested else None
+            )
         native = _Native(shuffled, _Ordered(names, frame.schema))
         return Frame(frame.schema, native, Work(tuple(keys))).then(fn, schema)
 
@@ -201,6 +150,8 @@ class DaskEngine:
             futures = self._submit(frame, step)
             if not futures:
                 return step(iter(()))
+            if len(futures) > frames.FAN_IN:
+                futures = self._merged(futures, merge)
             futures.reverse()
             try:
                 state: State = futures.pop().result()
@@ -229,7 +180,7 @@ class DaskEngine:
     @contextlib.contextmanager
     def _talking(self) -> Iterator[None]:
         """Dask's functions find the client of this engine; its loss is an error 75."""
-        with _translated(), self._client.as_current():
+        with translated(), self._client.as_current():
             yield
 
     def _submit(self, frame: Frame, step: Callable[[Batches], State]) -> list[Any]:
@@ -244,6 +195,14 @@ class DaskEngine:
             return futures
         tasks = [dask.delayed(_run, pure=False)(part, job) for part in source.frame.to_delayed()]
         return list(self._client.compute(tasks))
+
+    def _merged(self, futures: list[Any], merge: Callable[[State, State], State]) -> list[Any]:
+        """Fewer states, merged on the workers, neighbours with neighbours."""
+        blob = cloudpickle.dumps(merge)
+        while len(futures) > frames.FAN_IN:
+            runs = [futures[i : i + frames.FAN_IN] for i in range(0, len(futures), frames.FAN_IN)]
+            futures = [self._client.submit(_reduce, blob, run, pure=False) for run in runs]
+        return futures
 
     def _job(self, frame: Frame, step: Callable[[Batches], Any]) -> Any:
         """The work of a part as a future: sent to a worker once, made again if that one dies."""
@@ -290,6 +249,10 @@ def _run(group: Any, job: _Job) -> Any:
     pa.set_cpu_count(1)
     opened = pickle.loads(group) if isinstance(group, bytes) else group
     return job.step(job.work(job.open(opened)))
+
+
+def _reduce(blob: bytes, states: list[Any]) -> Any:
+    return functools.reduce(cloudpickle.loads(blob), states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,70 +325,3 @@ def _narwhals(frame: Any) -> Any:
         # narwhals 2.29 announces that Dask support will be a package of its own; ours is pinned.
         warnings.filterwarnings("ignore", message="Dask support is moving out of Narwhals")
         return nw.from_native(frame)
-
-
-def _nobody(reasons: str) -> TemporaryError:
-    return TemporaryError(
-        f"no Dask cluster answers ({reasons}).",
-        "start the scheduler and at least one worker, or correct engine.dask.address",
-    )
-
-
-def _named(cluster: str, options: Mapping[str, Any]) -> Any:
-    """A cluster made by any class, e.g. ``dask_kubernetes.operator.KubeCluster``."""
-    module, _, name = cluster.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"engine.dask.cluster {cluster!r} cannot be imported: {error}",
-            "install its package, or write module.Class",
-        ) from error
-    try:
-        return kind(**options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"engine.dask.cluster {cluster} refuses its options {sorted(options)}: {error}"
-        ) from error
-    except (OSError, TimeoutError) as error:
-        raise TemporaryError(f"engine.dask.cluster {cluster} did not start: {error}") from error
-
-
-def _check_workers(client: distributed.Client) -> None:
-    """Workers elsewhere must be able to import what tasks are made of."""
-    from segpipe import __version__
-
-    try:
-        found = set(client.run(_version).values())
-    except ImportError as error:
-        raise ConfigError(
-            f"the Dask workers cannot import segpipe: {error}",
-            "install segpipe[dask] on the workers",
-        ) from error
-    if found != {__version__}:
-        raise ConfigError(
-            f"segpipe is {__version__} here and {', '.join(sorted(found))} on the Dask workers.",
-            "install the same version everywhere",
-        )
-
-
-def _version() -> str:
-    from segpipe import __version__
-
-    return __version__
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Loss of the cluster as our error; whatever a task raised comes back as it was."""
-    try:
-        yield
-    except KilledWorker as error:
-        raise TemporaryError(
-            f"Dask workers died while they ran a task: {error}",
-            "give them more memory (engine.memory), or retry",
-        ) from error
-    except (CommClosedError, CancelledError, TimeoutError) as error:
-        raise TemporaryError(
-            f"the Dask cluster was lost: {error or type(error).__name__}", "retry"
-        ) from error

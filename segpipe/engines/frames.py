@@ -28,6 +28,9 @@ BATCH_ROWS = 65_536
 """No source hands out larger batches."""
 PART_ROWS = 2_000_000
 """A part of a large table: seconds of work, so that a lost task costs little."""
+FAN_IN = 16
+"""States that one machine merges at once; more are merged on the workers first, since a state may
+be a sample of tens of megabytes."""
 PARTS_PER_WORKER = 4
 """More parts than workers, because the last ones to finish are waited for."""
 

@@ -23,14 +23,22 @@ from segpipe.engines import frames, sparksession
 from segpipe.engines.frames import Batches, Conform, Frame, Parts, Work
 from segpipe.engines.native import NativeFiles, native_files, native_frame, needed
 from segpipe.engines.protocol import LibraryParams, Plan
-from segpipe.engines.sparkerrors import carried, packed, translated, unpacked
+from segpipe.engines.sparkerrors import translated, unpacked
+from segpipe.engines.sparktasks import (
+    BLOBS,
+    STATES,
+    Blobs,
+    Columns,
+    Fold,
+    Merge,
+    Open,
+    Task,
+    unblob,
+)
 from segpipe.errors import InputMissing
 from segpipe.values import BatchFn, Block, Floats, Table
 
 State = TypeVar("State")
-
-_STATES = pa.schema([("part", pa.int64()), ("state", pa.binary())])
-_BLOBS = pa.schema([("blob", pa.binary())])
 
 
 class SparkEngine:
@@ -135,7 +143,7 @@ class SparkEngine:
     def relate(self, frame: Frame, plan: Plan, schema: pa.Schema) -> Frame:
         """See ``Engine.relate``."""
         with translated():
-            found = plan(nw.from_native(self._dataframe(frame))).to_native()
+            found = plan(nw.from_native(self.dataframe(frame))).to_native()
             picked = found.select(*(_quoted(name) for name in schema.names))
         return Frame(schema, picked, Work((), (Conform(schema),)))
 
@@ -152,7 +160,7 @@ class SparkEngine:
         with translated():
             # An explicit number of partitions, because AQE leaves those alone.
             ordered = (
-                self._dataframe(frame)
+                self.dataframe(frame)
                 .repartition(frames.PARTS_PER_WORKER * self.workers(), *map(_quoted, keys))
                 .sortWithinPartitions(*names)
             )
@@ -162,10 +170,10 @@ class SparkEngine:
     def persist(self, frame: Frame) -> Frame:
         """See ``Engine.persist``."""
         with translated():
-            kept = self._mapped(frame, _Blobs(), _BLOBS).persist(StorageLevel.MEMORY_AND_DISK)
-            kept.count()
-        self._kept.append(kept)
-        return Frame(frame.schema, _Cached(kept))
+            kept = self._mapped(frame, Blobs(), BLOBS).persist(StorageLevel.MEMORY_AND_DISK)
+            self._kept.append(kept)
+            count = kept.select(F.spark_partition_id().alias("part")).distinct().count()
+        return Frame(frame.schema, _Cached(kept, count))
 
     def fold(
         self,
@@ -175,17 +183,17 @@ class SparkEngine:
     ) -> State:
         """See ``Engine.fold``."""
         with translated():
-            rows = self._mapped(frame, _Fold(step), _STATES).toArrow()
-        order = rows.column("part").to_pylist()
-        states = rows.column("state")
-        parts = [
-            unpacked(states[i].as_py()) for i in sorted(range(len(order)), key=order.__getitem__)
-        ]
-        if not parts:
+            states = self._mapped(frame, Fold(step), STATES)
+            count = self._partitions(frame)
+            while count > frames.FAN_IN:
+                states, count = _merged(states, count, merge)
+            rows = states.toArrow()
+        found = rows.sort_by("part").column("state")
+        if not len(found):
             return step(iter(()))
-        state: State = parts[0]
-        for part in parts[1:]:
-            state = merge(state, part)
+        state: State = unpacked(found[0].as_py())
+        for other in found[1:]:
+            state = merge(state, unpacked(other.as_py()))
         return state
 
     def library_fit(
@@ -201,13 +209,18 @@ class SparkEngine:
         del init  # MLlib's K-Means takes a seed, not centres
         return sparkml.fit(self, frame, transform, params)
 
-    def dataframe(self, frame: Frame) -> Any:
-        """The rows as a Spark DataFrame, for MLlib."""
-        return self._dataframe(frame)
+    def _partitions(self, frame: Frame) -> int:
+        """How many states a fold may bring, at most."""
+        source = frame.source
+        if isinstance(source, Parts):
+            return len(source.groups)
+        if isinstance(source, _Cached):
+            return source.parts
+        return int(self._spark.conf.get("spark.sql.shuffle.partitions"))
 
-    def _dataframe(self, frame: Frame) -> Any:
-        """Rows as Spark columns, in the nearest types that Spark has."""
-        return self._mapped(frame, _Columns(portable(frame.schema)), portable(frame.schema))
+    def dataframe(self, frame: Frame) -> Any:
+        """Rows as a Spark DataFrame, in the nearest types that Spark has."""
+        return self._mapped(frame, Columns(portable(frame.schema)), portable(frame.schema))
 
     def _mapped(self, frame: Frame, out: Callable[[Batches], Batches], schema: pa.Schema) -> Any:
         """A DataFrame of what ``out`` makes of each part's batches."""
@@ -217,12 +230,12 @@ class SparkEngine:
             count = len(source.groups)
             # One row a partition: n rows in n partitions are spread evenly.
             native = self._spark.range(0, count, 1, numPartitions=max(count, 1))
-            opener = _Open(source)
+            opener = Open(source)
         elif isinstance(source, _Cached):
-            native, opener = source.blobs, _unblob
+            native, opener = source.blobs, unblob
         else:
             native = source
-        return native.mapInArrow(_Task(opener, frame.work, out), from_arrow_schema(schema))
+        return native.mapInArrow(Task(opener, frame.work, out), from_arrow_schema(schema))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,77 +243,20 @@ class _Cached:
     """Persisted rows: a cached DataFrame with an Arrow stream in each cell."""
 
     blobs: Any
+    parts: int
+    """Partitions that hold rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """Part numbers to batches."""
-
-    parts: Parts
-
-    def __call__(self, numbers: Iterable[pa.RecordBatch]) -> Batches:
-        for batch in numbers:
-            for number in batch.column(0).to_pylist():
-                yield from self.parts.open(self.parts.groups[number])
-
-
-def _unblob(cells: Iterable[pa.RecordBatch]) -> Batches:
-    for batch in cells:
-        for cell in batch.column(0):
-            with pa.ipc.open_stream(cell.as_buffer()) as stream:
-                yield from stream
-
-
-@dataclass(frozen=True, slots=True)
-class _Blobs:
-    """Batches to Arrow streams, a row each."""
-
-    def __call__(self, batches: Batches) -> Batches:
-        for batch in batches:
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, batch.schema) as writer:
-                writer.write_batch(batch)
-            cells = pa.array([sink.getvalue().to_pybytes()], pa.binary())
-            yield pa.RecordBatch.from_arrays([cells], schema=_BLOBS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Batches in types that Spark has."""
-
-    schema: pa.Schema
-
-    def __call__(self, batches: Batches) -> Batches:
-        yield from map(Conform(self.schema), batches)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fold:
-    """A part's state as one row; an expected error is a value, so that Spark does not retry."""
-
-    step: Callable[[Batches], Any]
-
-    def __call__(self, batches: Batches) -> Batches:
-        from pyspark import TaskContext
-
-        context = TaskContext.get()
-        part = context.partitionId() if context else 0
-        state = packed(self.step, batches)
-        yield pa.RecordBatch.from_arrays([pa.array([part]), pa.array([state])], schema=_STATES)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What a Python worker does with a partition."""
-
-    open: Callable[[Iterable[pa.RecordBatch]], Batches]
-    work: Work
-    out: Callable[[Batches], Batches]
-
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Batches:
-        pa.set_cpu_count(1)  # as many tasks as cores run already
-        with carried():
-            yield from self.out(self.work(self.open(batches)))
+def _merged(states: Any, count: int, merge: Callable[[Any, Any], Any]) -> tuple[Any, int]:
+    """Fewer states, merged on the executors, neighbours with neighbours."""
+    fewer = -(-count // frames.FAN_IN)
+    by_run = (
+        states.withColumn("within", F.col("part"))
+        .withColumn("part", F.floor(F.col("within") / frames.FAN_IN))
+        .repartition(fewer, "part")
+        .sortWithinPartitions("part", "within")
+    )
+    return by_run.mapInArrow(Merge(merge), from_arrow_schema(STATES)), fewer
 
 
 def portable(schema: pa.Schema) -> pa.Schema:

@@ -21,7 +21,7 @@ _LOST = re.compile(
     r"ExecutorLostFailure|SparkContext (?:was|has been) (?:shut ?down|stopped)"
     r"|stopped SparkContext|All masters are unresponsive|Master removed our application"
     r"|StatusCode\.UNAVAILABLE|Connection refused|Connection reset|FetchFailed|INVALID_HANDLE"
-    r"|NO_ACTIVE_SESSION|Answer from Java side is empty|crashed unexpectedly"
+    r"|NO_ACTIVE_SESSION|Answer from Java side is empty|Python worker exited unexpectedly"
 )
 
 

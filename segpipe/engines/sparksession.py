@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 import segpipe
-from segpipe.engines import jdk, reach, sparkerrors
+from segpipe.engines import frames, jdk, reach, sparkerrors
 from segpipe.errors import ConfigError, TemporaryError
 
 _LOG4J = """\
@@ -105,7 +106,7 @@ def open_session(conf: Mapping[str, Any], memory: int, asked: str | int) -> Open
                 f"Spark did not start: {_first_line(error)}", "look at engine.spark and Java"
             ) from error
         raise TemporaryError(
-            f"no Spark cluster answers at {where}: {_first_line(error)}",
+            f"no Spark cluster answers at {_shown(where)}: {_first_line(error)}",
             "start it, or correct engine.spark",
         ) from error
     return Opened(_configured(spark, {}), True)
@@ -118,33 +119,39 @@ def _launched(
     if remote and not remote.startswith("local"):
         builder = SparkSession.builder.remote(remote)
         return builder.config(map=settings).getOrCreate()
-    # The JVM reads both files while it starts, never later.
-    with tempfile.TemporaryDirectory(prefix="segpipe-spark-") as folder:
-        log = Path(folder) / "log4j2.properties"
-        log.write_text(_LOG4J)
-        environ = {"JAVA_HOME": str(jdk.java_home(Path(folder)))}
-        if where.startswith("local"):
-            # This Python, and the segpipe that runs here even if it is not installed.
-            environ["PYSPARK_PYTHON"] = environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-            path = [str(Path(segpipe.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-            environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-        defaults = {
-            **_ONE_THREAD,
-            "spark.app.name": "segpipe",
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            "spark.sql.shuffle.partitions": "8" if where.startswith("local") else "200",
-            "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log}",
-        }
-        if where.startswith("local"):
-            # Half of what may be used: the Python workers need the other half.
-            size = memory // 2 if asked != "auto" else min(memory // 2, 4 * 2**30)
-            defaults["spark.driver.memory"] = f"{max(size, 2**30) >> 20}m"
-            defaults["spark.driver.host"] = defaults["spark.driver.bindAddress"] = "127.0.0.1"
-        if remote is None:
-            defaults["spark.master"] = where
-        with _environment(environ):
-            return _built({**defaults, **settings}, remote)
+    folder = Path(_folder().name)
+    log = folder / "log4j2.properties"
+    log.write_text(_LOG4J)
+    environ = {"JAVA_HOME": str(jdk.java_home(folder))}
+    if where.startswith("local"):
+        # This Python, and the segpipe that runs here even if it is not installed.
+        environ["PYSPARK_PYTHON"] = environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+        path = [str(Path(segpipe.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    defaults = {
+        **_ONE_THREAD,
+        "spark.app.name": "segpipe",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log}",
+    }
+    if where.startswith("local"):
+        # Half of what may be used: the Python workers need the other half.
+        size = memory // 2 if asked != "auto" else min(memory // 2, 4 * 2**30)
+        defaults["spark.driver.memory"] = f"{max(size, 2**30) >> 20}m"
+        # Spark's 200 would be 200 Python workers' worth of overhead on one machine.
+        defaults["spark.sql.shuffle.partitions"] = str(4 * frames.cores())
+        defaults["spark.driver.host"] = defaults["spark.driver.bindAddress"] = "127.0.0.1"
+    if remote is None:
+        defaults["spark.master"] = where
+    with _environment(environ):
+        return _built({**defaults, **settings}, remote)
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Removed when this process ends: the JVM lives as long, and starts executors with the shim."""
+    return tempfile.TemporaryDirectory(prefix="segpipe-spark-")
 
 
 def _built(settings: Mapping[str, str], remote: str | None = None) -> SparkSession:
@@ -186,9 +193,15 @@ def _probe(where: str) -> None:
     port = 15002 if found.group(1) == "sc" else 7077
     if reasons := reach.silence(found.group(2).split(","), port):
         raise TemporaryError(
-            f"no Spark cluster answers at {where} ({reasons}).",
+            f"no Spark cluster answers at {_shown(where)} ({reasons}).",
             "start it, or correct engine.spark",
         )
+
+
+def _shown(where: str) -> str:
+    """An address without what follows the host: Connect puts tokens there."""
+    found = re.match(r"\w+://[^/;]+", where)
+    return found.group(0) if found else where
 
 
 def _text(value: Any) -> str:

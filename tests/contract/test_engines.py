@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import collections
 import itertools
+import json
 import operator
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import narwhals.stable.v2 as nw
 import numpy as np
 import pyarrow as pa
@@ -69,7 +76,7 @@ def values(engine: Engine, frame: object) -> list[int]:
     return [row["value"] for row in engine.fold(frame, records, operator.add)]
 
 
-@pytest.mark.parametrize("parts", [1, 4, 13])
+@pytest.mark.parametrize("parts", [1, 4, 13, 40])
 def test_fold_sees_every_row_once_in_part_order(engine: Engine, parts: int) -> None:
     frame = engine.from_batches(batches_of(parts), SCHEMA)
     assert engine.fold(frame, records, operator.add) == rows_table().to_pylist()
@@ -288,9 +295,12 @@ def test_types_survive(engine: Engine) -> None:
         (batch,) = engine.fold(kept, streamed, operator.add)
         assert batch.schema == TYPES
         assert by_who([batch]) == by_who([typed()])
-    related = engine.fold(engine.relate(frame, known, TYPES), streamed, operator.add)
-    assert {batch.schema.to_string() for batch in related} == {TYPES.to_string()}
-    assert by_who(related) == by_who([typed()])
+    related = engine.relate(frame, known, TYPES)
+    grouped = engine.group_map(frame, ["who"], ["day"], same, TYPES)
+    for moved in (related, grouped):
+        batches = engine.fold(moved, streamed, operator.add)
+        assert {batch.schema.to_string() for batch in batches} == {TYPES.to_string()}
+        assert by_who(batches) == by_who([typed()])
 
 
 class Refuse:
@@ -412,7 +422,7 @@ def test_library_mixture_and_bisecting(engine: Engine, engine_name: str) -> None
         pytest.skip("dask-ml has neither: refused, see test_library_gaps_are_refused")
     home = LIBRARIES[engine_name]
     two = engine.from_batches(blobs()[:1], BLOBS)
-    mixture = engine.library_fit(two, block, LibrarySpec(home, "gmm", 2, n_init=2), [])
+    mixture = engine.library_fit(two, block, LibrarySpec(home, "gmm", 2), [])
     assert sorted(np.abs(mixture.means.round(3)).tolist()) == [[0, 0], [8, 0]]
     # Each coordinate is -0.5 or 0.5 equally often: variance 0.25, no covariance.
     assert np.allclose(mixture.covariances, 0.25 * np.eye(2), atol=1e-3)
@@ -438,3 +448,53 @@ def test_a_spark_master_that_does_not_answer_is_temporary(conf: str) -> None:
     key, _, value = conf.partition("=")
     with pytest.raises(TemporaryError, match=r"127\.0\.0\.1:9"):
         open_engine("spark", spark={key: value})
+
+
+def die(_: Iterator[pa.RecordBatch]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.dask
+def test_dask_workers_that_die_are_temporary() -> None:
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        open_engine("dask", **OPTIONS["dask"]) as engine,
+    ):
+        frame = engine.from_batches(batches_of(1), SCHEMA)
+        with pytest.raises(TemporaryError, match="workers died"):
+            engine.fold(frame, die, operator.add)
+        assert engine.fold(frame, sizes, operator.add) == [ROWS], "the cluster works on"
+
+
+def slow(_: Iterator[pa.RecordBatch]) -> None:
+    time.sleep(600)
+
+
+@pytest.mark.dask
+def test_a_lost_dask_scheduler_is_temporary(tmp_path: Path) -> None:
+    # Tasks are unpickled on the scheduler too: both find this module through PYTHONPATH.
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    note = tmp_path / "scheduler.json"
+    place = ["--scheduler-file", str(note)]
+    dask_cli = [sys.executable, "-m", "dask"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": env}
+    scheduler = subprocess.Popen([*dask_cli, "scheduler", "--port", "0", *place], **quiet)
+    worker = subprocess.Popen([*dask_cli, "worker", "--no-nanny", *place], **quiet)
+    try:
+        deadline = time.monotonic() + 60
+        while not note.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        address = json.loads(note.read_text())["address"]
+        with open_engine("dask", dask={"address": address}) as engine:
+            frame = engine.from_batches(batches_of(1), SCHEMA)
+            assert engine.fold(frame, sizes, operator.add) == [ROWS]
+            threading.Timer(2, scheduler.kill).start()
+            started = time.monotonic()
+            with pytest.raises(TemporaryError, match="lost"):
+                engine.fold(frame, slow, operator.add)
+            assert time.monotonic() - started < 60
+    finally:
+        for process in (worker, scheduler):
+            process.kill()
+            process.wait()
