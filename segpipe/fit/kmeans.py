@@ -146,11 +146,14 @@ def _ranked(x: Block, w: Floats, runs: Sequence[Floats]) -> list[Floats]:
 
 
 def _farthest(x: Block, w: Floats, best: kernel.Singles, count: int) -> Floats:
-    """``count`` distinct rows of positive weight, farthest from their centres first."""
-    order = np.argsort(np.where(w > 0, -best, np.inf), kind="stable")
-    rows = x[:, order[: 64 * count]].T
-    _, first = np.unique(rows, axis=0, return_index=True)
-    return np.asarray(rows[np.sort(first)[np.arange(count) % len(first)]], np.float64)
+    """``count`` rows with weight, each the farthest from all centres and from those before it."""
+    far = np.where(w > 0, best, np.float32(-1))
+    rows = []
+    for _ in range(count):
+        at = int(np.argmax(far))
+        rows.append(x[:, at].astype(np.float64))
+        far = np.minimum(far, kernel.distances(x, rows[-1][None, :])[0])
+    return np.array(rows)
 
 
 def _reseed_small(x: Block, w: Floats, centres: Floats, min_share: float) -> Floats:

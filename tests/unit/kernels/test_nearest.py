@@ -63,10 +63,9 @@ def test_both_paths_have_the_same_bits(d, monkeypatch):
         monkeypatch.setattr(kernel, "SMALL", small)
         label, *rest = kernel.nearest(x, centres)
         sums = kernel.add_up(x, w, label, centres)
-        answers.append(
-            [label, *rest, *kernel.nearest(x, centres, group), kernel.distances(x, centres)]
-            + [sums.count, sums.linear, sums.squared]
-        )
+        grouped = kernel.nearest(x, centres, group)
+        parts = (sums.count, sums.linear, sums.squared)
+        answers.append([label, *rest, *grouped, kernel.distances(x, centres), *parts])
     for a, b in zip(*answers, strict=True):
         assert np.array_equal(a, b)
 

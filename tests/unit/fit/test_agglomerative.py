@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from segpipe.errors import DataError
+from segpipe.fit.agglomerative import cut, fit_agglomerative, ward
+from tests.unit.fit.blobs import blobs, block, same_partition
+
+
+def test_three_points_by_hand():
+    tree = ward(np.array([[0.0], [1.0], [4.0]]), np.ones(3))
+    assert tree[0].tolist() == [0, 1, 1, 2]
+    # sqrt(2 * 2 * 1 / 3) * |0.5 - 4|
+    assert tree[1].tolist() == pytest.approx([2, 3, np.sqrt(4 / 3) * 3.5, 3])
+
+
+def test_unit_masses_give_scipys_tree():
+    points = np.random.default_rng(0).normal(size=(120, 3))
+    ours, theirs = ward(points, np.ones(120)), linkage(points, "ward")
+    assert np.allclose(ours, theirs)
+    for k in (1, 2, 7, 120):
+        assert same_partition(cut(ours, k), fcluster(theirs, k, "maxclust"))
+
+
+def test_masses_are_repeated_points():
+    points = np.random.default_rng(1).normal(size=(30, 2))
+    mass = np.random.default_rng(2).integers(1, 5, 30)
+    repeated = linkage(np.repeat(points, mass, axis=0), "ward")
+    ours = ward(points, mass.astype(float))
+    assert ours[:, 2] == pytest.approx(repeated[-29:, 2])
+
+
+def test_blobs_through_micro_clusters_keep_the_tree():
+    x, y = blobs([[0, 0], [4, 0], [0, 4]], [200, 400, 600])
+    model = fit_agglomerative(x, np.ones(1200), 3, micro=40)
+    assert same_partition(model.label(x).segment, y)
+    assert model.kind == "agglomerative" and model.height.shape == (39, 4)
+    assert same_partition(cut(model.height, 3), model.group)
+
+
+def test_fewer_distinct_rows_than_k():
+    x = block([[0, 0]] * 5 + [[1, 1]] * 5)
+    assert fit_agglomerative(x, np.ones(10), 2).k == 2
+    with pytest.raises(DataError, match="only 2 distinct rows"):
+        fit_agglomerative(x, np.ones(10), 3)

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from sklearn.mixture import GaussianMixture
+
+from segpipe.errors import ConfigError
+from segpipe.fit import mixture as fit
+from segpipe.fit.mixture import expected_gain, fit_mixture, maximise, total_log_likelihood
+from segpipe.models.mixture import COVARIANCES
+from tests.unit.fit.blobs import blobs, block
+
+RNG = np.random.default_rng(4)
+TWO = RNG.normal(size=(800, 2))
+TWO[400:, 0] += 4
+BANDS = block(TWO @ [[1, 0.9], [0, 0.3]])
+ONE = np.ones(800)
+
+
+def test_one_component_is_the_sample_mean_and_covariance():
+    model = fit_mixture(BANDS, ONE, 1, "full")
+    rows = BANDS.astype(float)
+    assert model.means[0] == pytest.approx(rows.mean(axis=1), abs=1e-6)
+    assert model.covariances[0] == pytest.approx(np.cov(rows, ddof=0) + 1e-6 * np.eye(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", COVARIANCES)
+@pytest.mark.parametrize("k", [2, 4])
+def test_likelihood_is_scikit_learns_best_of_ten(kind, k):
+    theirs = GaussianMixture(k, covariance_type=kind, n_init=10, random_state=0).fit(BANDS.T)
+    ours = fit_mixture(BANDS, ONE, k, kind)
+    assert total_log_likelihood(ours, BANDS, ONE) / 800 >= theirs.score(BANDS.T) - 0.02
+
+
+def test_auto_takes_the_type_of_the_best_bic():
+    balls, _ = blobs([[0, 0], [5, 5]], [300, 300], 0.5)
+    assert fit_mixture(balls, np.ones(600), 2).covariance_type == "spherical"
+    assert fit_mixture(BANDS, ONE, 2).covariance_type in ("tied", "full")
+
+
+def test_threads_and_parts_change_nothing(monkeypatch):
+    alone = fit_mixture(BANDS, ONE, 3, "full")
+    monkeypatch.setattr(fit, "PART", 100)
+    parts = fit_mixture(BANDS, ONE, 3, "full")
+    assert np.array_equal(alone.covariances, parts.covariances)
+    assert np.array_equal(alone.means, parts.means)
+
+
+@pytest.mark.parametrize("kind", COVARIANCES)
+def test_a_step_gains_at_least_what_is_expected_of_it(kind):
+    model = fit_mixture(BANDS, ONE, 3, kind, n_init=1, init=RNG.normal(size=(3, 2)))
+    rough = model.reordered(np.arange(3))
+    object.__setattr__(rough, "means", rough.means + 0.3)
+    sums = fit.em_sums(rough, BANDS, ONE)
+    better = maximise(rough, sums)
+    gain = (total_log_likelihood(better, BANDS, ONE) - sums.log_likelihood) / 800
+    assert 0 < expected_gain(rough, better, sums) <= gain + 1e-6
+
+
+def test_identical_rows_beside_others_do_not_break_it():
+    x = block(np.r_[np.zeros((300, 2)), RNG.normal(size=(300, 2)) + 5])
+    model = fit_mixture(x, np.ones(600), 4, "full")
+    assert np.isfinite(model.log_density(x)).all()
+
+
+def test_unknown_covariance():
+    with pytest.raises(ConfigError, match="unknown"):
+        fit_mixture(BANDS, ONE, 2, "banded")
