@@ -215,7 +215,7 @@ def _run(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
                 narrate.learnt(notes, decision, model, c.fit.library, tally, seen, calibration)
                 notes["segments"] = told.segments
                 fitted = register.fitted_of(
-                    register.model_id(key), c.features.set, plan, built, seen.scaler, model,
+                    register.model_id(_run_key(order, table.snapshot, "")), c.features.set, plan, built, seen.scaler, model,
                     detector, calibration, told.names, notes["quality"],
                 )  # fmt: skip
         if order.dry_run:
@@ -336,13 +336,16 @@ def _collapse(c: Config) -> str:
     return "exact" if c.features.set == "connections" else "none"
 
 
-def _run_key(order: Order, snapshot: str) -> str:
+def _run_key(order: Order, snapshot: str, engine: str | None = None) -> str:
+    """What decides the labels; with ``engine`` "" what decides the model, wherever it is fitted."""
     c = order.config
-    decides = {"source", "contract", "features", "fit", "outliers", "target", "seed"}
+    decides = {"source", "contract", "features", "fit", "outliers", "seed"}
+    decides |= {"target"} if engine is None else set()
     held = c.model_dump(include=decides) | {"mode": order.mode}
     if order.model:
         held["model"] = register.load_fitted(order.model).model_id
-    return record.run_key(held, snapshot, order.as_of, order.partitions, c.engine.name)
+    where = c.engine.name if engine is None else engine
+    return record.run_key(held, snapshot, order.as_of, order.partitions, where)
 
 
 def _already(order: Order, target: Target, key: str, notes: dict[str, Any]) -> bool:

@@ -134,7 +134,8 @@ def run_palette(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
         target = open_target(c.target.uri, c.target.format)
         image = open_image(c.source.uri)
         picture = _collapsed(image)
-        key = pipeline._run_key(order, _digest(image))
+        digest = _digest(image)
+        key = pipeline._run_key(order, digest)
         if not order.dry_run:
             target.check(c.target.partition_by)
             if pipeline._already(order, target, key, notes):
@@ -176,7 +177,7 @@ def run_palette(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
                 {"image": c.source.uri, "k": model.k, "colours": _public(rows)}, indent=1
             )
             fitted = register.fitted_of(
-                register.model_id(key), "pixels", Plan((), {}, pixels.LAB, ()), built, scaler,
+                register.model_id(pipeline._run_key(order, digest, "")), "pixels", Plan((), {}, pixels.LAB, ()), built, scaler,
                 model, None, None, {r["segment_id"]: r["hex"] for r in rows}, notes["quality"],
             )  # fmt: skip
             notes["model_uri"] = register.save_fitted(target.uri, fitted)
