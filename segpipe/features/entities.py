@@ -67,6 +67,11 @@ def plan(
             categorical.append(name)
         elif role:
             warnings.append(f"column {name!r} is no feature: {role}")
+    if asked is not None and warnings:
+        raise DataError(
+            f"features.columns asks for what cannot be a feature: {'; '.join(warnings)}.",
+            hint="name number or category columns, or leave features.columns out",
+        )
     if not numeric and not categorical:
         raise DataError(
             f"no column can serve as a feature; {'; '.join(warnings) or 'there is none'}.",
