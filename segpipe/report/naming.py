@@ -24,8 +24,8 @@ MOST = 0.8
 _UNIT = re.compile(r"\s*[(\[][^)\]]*[)\]]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _FILLERS = frozenset(
-    ("annual", "score", "total", "mean", "average", "avg", "amount", "amt")
-    + ("value", "number", "num", "count", "cnt", "median", "std", "sum")
+    {"annual", "score", "total", "mean", "average", "avg", "amount", "amt"}
+    | {"value", "number", "num", "count", "cnt", "median", "std", "sum"}
 )
 
 

@@ -92,8 +92,9 @@ def profile(
     """Profiles of every segment in ``segment_rows``, by id, noise (-1) last; names are still empty.
 
     ``batch``, ``labels`` and ``weights`` are the labelled sample, row by row; ``segment_rows`` and
-    ``means`` (segment -> feature -> mean of the non-missing values) are exact, of the whole table. Without ``means`` the sample's weighted means are taken. A segment that the sample
-    does not hold has rows and, if given, means, and nothing else. Missing values (null or NaN) are
+    ``means`` (segment -> feature -> mean of the non-missing values) are exact, of the whole table.
+    Without ``means`` the sample's weighted means are taken. A segment that the sample does not hold
+    has rows and, if given, means, and nothing else. Missing values (null or NaN) are
     left out of every number.
     """
     total = sum(segment_rows.values())
