@@ -72,7 +72,7 @@ def sweep_kmeans(
 
     Of several such K the largest wins whose every border shows a valley: a segment of 1 % moves
     the mean silhouette by less than 1 %, and yet is one. Vetoes: a cluster below ``min_share``, or
-    a mean Jaccard below .6; dropped if nothing is left. None when there are not even two distinct rows.
+    a mean Jaccard below .6; dropped if nothing is left. None without two distinct rows.
     """
     models: dict[int, Floats] = {}
     table: list[dict[str, Any]] = []
@@ -166,14 +166,15 @@ def _row(x: Block, w: Floats, centres: Floats) -> dict[str, Any]:
 def _good(
     x: Block, w: Floats, models: dict[int, Floats], rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    best = max(rows, key=lambda r: r["simplified_silhouette"])
+    best = max(rows, key=lambda r: float(r["simplified_silhouette"]))
     slack = max(SIGNIFICANT * best["standard_error"], LEAST_GAIN)
     floor = best["simplified_silhouette"] - slack
-    tied = sorted((r for r in rows if r["simplified_silhouette"] >= floor), key=lambda r: r["k"])
+    tied = [r for r in rows if r["simplified_silhouette"] >= floor]  # by rising K, as rows are
+    chosen: dict[str, Any] = tied[0]
     for row in reversed(tied[1:]):
         borders = facts.centre_borders(x, w, models[row["k"]])
         touched = {c for b in borders for c in (b.i, b.j)}
         if len(touched) == row["k"] and all(b.shown for b in borders):
-            return row
-    first: dict[str, Any] = tied[0]
-    return first
+            chosen = row
+            break
+    return chosen

@@ -1,0 +1,141 @@
+"""What a choice of model is told, and what it answers; shared by ``select`` and ``fallback``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from segpipe.fit import evidence as facts
+from segpipe.fit import quality
+from segpipe.fit.agglomerative import fit_agglomerative
+from segpipe.fit.bisecting import fit_bisecting
+from segpipe.fit.kmeans import fit_kmeans, subset
+from segpipe.fit.mixture import fit_mixture
+from segpipe.fit.order import ordered
+from segpipe.models.kmeans import KMeansModel
+from segpipe.values import Block, Floats, SegmentModel
+
+SWEEP_ROWS = 20_000
+SILHOUETTE_ROWS = 2_000
+ELONGATED, UNEQUAL = 4.0, 3.0
+"""Eigenvalue ratio and spread ratio beyond which clusters are not equal balls."""
+TAILED = 0.05
+"""Share of rows out of reach of their centre beyond which there is background noise."""
+NOISY = 0.1
+"""The same share beyond which setting rows aside as noise outweighs a slightly lower validity."""
+BIC_GAIN = 0.01
+DENSITY_GAIN, MERGED_GAIN, DENSITY_NOISE = 0.2, 0.1, 0.4
+"""DBCV that HDBSCAN must gain on K-Means and on its merged groups (2,000 rows differ by about .1
+between draws), and the most noise it may leave."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """The model chosen, its segments in their final order, and why."""
+
+    model: SegmentModel
+    kind: str
+    k: int
+    natural: bool
+    """Whether the data have segments of their own; False: they are quantised, or one segment."""
+    why: str
+    evidence: dict[str, Any]
+    """Every number, threshold, rule and the runner-up; plain JSON values."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What the user fixed, and the limits."""
+
+    model: str
+    k: int | str
+    k_max: int
+    covariance: str
+    n_init: int
+    min_share: float
+    density_rows: int
+    warm_start: Floats | None
+    seed: int
+    unit: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """The sample, and the part of it that candidates are compared on."""
+
+    x: Block
+    w: Floats
+    few: Block
+    few_w: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """(d,) weighted mean of the sample."""
+        return np.asarray((self.w * self.x.astype(np.float64)).sum(axis=1) / self.w.sum())
+
+
+def data_of(x: Block, w: Floats, seed: int) -> Data:
+    """The sample with at most SWEEP_ROWS rows of it."""
+    rows = subset(x.shape[1], SWEEP_ROWS, seed)
+    if rows is None:
+        return Data(x, w, x, w)
+    return Data(x, w, np.ascontiguousarray(x[:, rows]), w[rows])
+
+
+def fit_named(kind: str, data: Data, k: int, asked: Request) -> SegmentModel:
+    """Fit one kind of centre model at k on the whole sample."""
+    x, w, warm = data.x, data.w, asked.warm_start
+    init = warm if warm is not None and warm.shape == (k, x.shape[0]) else None
+    if k == 1 and kind != "gmm":
+        return KMeansModel(data.mean[None, :], "kmeans", asked.unit)
+    if kind == "gmm":
+        mixture = fit_mixture(x, w, k, asked.covariance, asked.n_init, asked.seed, init)
+        return replace(mixture, unit=asked.unit)
+    if kind == "bisecting":
+        return replace(fit_bisecting(x, w, k, asked.n_init, asked.seed), unit=asked.unit)
+    if kind == "agglomerative":
+        return replace(fit_agglomerative(x, w, k, asked.seed), unit=asked.unit)
+    fitted = fit_kmeans(x, w, k, asked.n_init, asked.seed, init, asked.min_share)
+    return replace(fitted, unit=asked.unit)
+
+
+def decide(
+    model: SegmentModel,
+    data: Data,
+    asked: Request,
+    found: dict[str, Any],
+    why: str,
+    natural: bool = True,
+) -> Decision:
+    """Put the segments into their final order and add the quality of what was chosen."""
+    final = ordered(model, data.x, data.w)
+    w = data.few_w
+    label = final.label(data.few).segment
+    rows = quality.silhouette_sample(label, SILHOUETTE_ROWS, asked.seed)
+    weight = quality.stratum_weight(label, w, rows)
+    exact = quality.silhouette(np.ascontiguousarray(data.few[:, rows]), weight, label[rows])
+    mass = np.bincount(label[label >= 0], w[label >= 0], final.k)
+    evidence = {
+        "asked": {"model": asked.model, "k": asked.k, "k_max": asked.k_max},
+        "chosen": {"kind": final.kind, "k": final.k, "natural": natural},
+        "why": why,
+        "silhouette": exact,
+        "smallest_share": float(mass.min() / w.sum()) if final.k else None,
+        "thresholds": {
+            "no_valley_p": facts.NO_VALLEY,
+            "hint_p": facts.HINT_P,
+            "elongation": ELONGATED,
+            "spread_ratio": UNEQUAL,
+            "tail": TAILED,
+            "tail_noisy": NOISY,
+            "bic_gain_per_row": BIC_GAIN,
+            "dbcv_gain": DENSITY_GAIN,
+            "dbcv_gain_on_merged": MERGED_GAIN,
+            "noise_share": DENSITY_NOISE,
+            "min_share": asked.min_share,
+        },
+        **found,
+    }
+    return Decision(final, final.kind, final.k, natural, why, facts.as_json(evidence))
