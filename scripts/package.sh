@@ -15,7 +15,8 @@ with zipfile.ZipFile(wheel) as built, zipfile.ZipFile(
     for name in sorted(built.namelist()):
         if name.startswith("segpipe/"):
             # one date for all members: the same sources give the same bytes
-            out.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), built.read(name))
+            member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            out.writestr(member, built.read(name), zipfile.ZIP_DEFLATED)
 PY
 rm -rf build segpipe.egg-info
 ls -l dist

