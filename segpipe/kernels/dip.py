@@ -7,19 +7,15 @@ minorant and the least concave majorant of the empirical distribution function.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
+from segpipe.kernels.jit import jit
 from segpipe.values import Floats
 
-Loop = TypeVar("Loop", bound=Callable[..., Any])
-_jit: Callable[[Loop], Loop] = numba.njit(cache=True, nogil=True)
 
-
-@_jit
+@jit
 def _hull(x: Any, y: Any, lo: int, hi: int, sign: float, knots: Any) -> int:
     """Knots of the convex minorant (sign 1) or concave majorant (-1) of points lo..hi."""
     m = 0
@@ -35,7 +31,7 @@ def _hull(x: Any, y: Any, lo: int, hi: int, sign: float, knots: Any) -> int:
     return m
 
 
-@_jit
+@jit
 def _interpolate(x: Any, y: Any, knots: Any, m: int, lo: int, hi: int, out: Any) -> None:
     """Values of the polygon through the knots at points lo..hi."""
     s = 0
@@ -49,7 +45,7 @@ def _interpolate(x: Any, y: Any, knots: Any, m: int, lo: int, hi: int, out: Any)
             out[i] = y[a] + (y[b] - y[a]) * (x[i] - x[a]) / (x[b] - x[a])
 
 
-@_jit
+@jit
 def _dip(x: Any, below: Any, upto: Any) -> float:
     """Twice the dip, in units of the distribution function; x strictly ascending."""
     n = len(x)

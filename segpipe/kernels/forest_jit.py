@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
-Loop = TypeVar("Loop", bound=Callable[..., None])
-_jit: Callable[[Loop], Loop] = numba.njit(cache=True, nogil=True)
+from segpipe.kernels.jit import jit
 
 TILE = 256
 """Rows that go down one tree together: tree and rows stay in the first-level cache."""
 
 
-@_jit
+@jit
 def path_lengths(x: Any, feature: Any, threshold: Any, value: Any, depth: int, total: Any) -> None:
     """Add to ``total`` the leaf values of each row, tree by tree."""
     d, n = x.shape

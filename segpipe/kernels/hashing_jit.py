@@ -5,14 +5,11 @@ Every operand is uint64: numba turns int64 with uint64 into float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
-Loop = TypeVar("Loop", bound=Callable[..., Any])
-_jit: Callable[[Loop], Loop] = numba.njit(cache=True, nogil=True)
+from segpipe.kernels.jit import jit
 
 _U = np.uint64
 _GOLDEN = _U(0x9E3779B97F4A7C15)
@@ -23,7 +20,7 @@ _P3, _P4, _P5 = _U(0x165667B19E3779F9), _U(0x85EBCA77C2B2AE63), _U(0x27D4EB2F165
 _SIGN_BOUND = 9.2e18  # whole floats below it fit int64
 
 
-@_jit
+@jit
 def _mix(x: Any) -> Any:
     z = x + _GOLDEN
     z = (z ^ (z >> _U(30))) * _MIX1
@@ -31,14 +28,14 @@ def _mix(x: Any) -> Any:
     return z ^ (z >> _U(31))
 
 
-@_jit
+@jit
 def chain_bits(state: Any, bits: Any) -> None:
     """Chain a column of 64-bit cells onto ``state``, in place."""
     for i in range(state.size):
         state[i] = _mix(state[i] ^ bits[i])
 
 
-@_jit
+@jit
 def chain_floats(state: Any, values: Any) -> None:
     """Chain a float64 column: whole floats as integers, NaN as one cell."""
     raw = values.view(np.uint64)
@@ -55,12 +52,12 @@ def chain_floats(state: Any, values: Any) -> None:
         state[i] = _mix(state[i] ^ bits)
 
 
-@_jit
+@jit
 def _rotl(x: Any, by: Any) -> Any:
     return (x << by) | (x >> (_U(64) - by))
 
 
-@_jit
+@jit
 def _word(data: Any, at: Any, size: Any) -> Any:
     word = _U(0)
     for j in range(size):
@@ -68,7 +65,7 @@ def _word(data: Any, at: Any, size: Any) -> Any:
     return word
 
 
-@_jit
+@jit
 def xxh64_rows(data: Any, offsets: Any, seed: Any, out: Any) -> None:
     """``out[i]``: xxh64 of ``data[offsets[i]:offsets[i + 1]]``."""
     for i in range(out.size):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
-Loop = TypeVar("Loop", bound=Callable[..., None])
-_jit: Callable[[Loop], Loop] = numba.njit(cache=True, nogil=True)
+from segpipe.kernels.jit import jit
 
 OPENED = np.int32(0x7FFFFFFF)
 
 
-@_jit
+@jit
 def _boxes(x: Any, r: int, low: Any, high: Any, floor: Any, box: Any) -> None:
     """Lower bound of row r's squared mutual reachability in every cell."""
     d, count = low.shape
@@ -31,7 +28,7 @@ def _boxes(x: Any, r: int, low: Any, high: Any, floor: Any, box: Any) -> None:
         box[g] = max(box[g], floor[g])
 
 
-@_jit
+@jit
 def _distances(x: Any, r: int, cores: Any, lo: int, m: int, dist: Any) -> None:
     """Squared distance of row r to cores lo..lo+m, features in order."""
     for i in range(m):
@@ -44,7 +41,7 @@ def _distances(x: Any, r: int, cores: Any, lo: int, m: int, dist: Any) -> None:
             dist[i] = dist[i] + s * s
 
 
-@_jit
+@jit
 def nearest_core(
     x: Any,
     cores: Any,

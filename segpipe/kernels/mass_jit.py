@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
-Loop = TypeVar("Loop", bound=Callable[..., None])
-_jit: Callable[[Loop], Loop] = numba.njit(cache=True, nogil=True)
+from segpipe.kernels.jit import jit
 
 TAKEN = np.int32(0x7FFFFFFF)
 LANES = 16
 
 
-@_jit
+@jit
 def _distances(x: Any, r: int, centres: Any, spread: Any, dist: Any) -> None:
     """Mean squared distance of row r to the members of every micro-cluster, features in order."""
     d, k = centres.shape
@@ -43,7 +40,7 @@ def _distances(x: Any, r: int, centres: Any, spread: Any, dist: Any) -> None:
         dist[c] = dist[c] + spread[c]
 
 
-@_jit
+@jit
 def mean_square(x: Any, centres: Any, share: Any, spread: Any, mass: float, out: Any) -> None:
     """``out[r]``: see ``kernels.mass``; centres (d, k) with k a multiple of 16."""
     k = centres.shape[1]

@@ -9,21 +9,19 @@ costs what the expanded quadratic form does and does not cancel. Sums are of ter
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-import numba
 import numpy as np
 
+from segpipe.kernels.jit import jit
 from segpipe.kernels.nearest import GRID
 from segpipe.values import Block, Floats, Ints
 
-Loop = TypeVar("Loop", bound=Callable[..., Any])
 BLOCK = 256
-_jit: Callable[[Loop], Loop] = numba.njit(cache=True, nogil=True)
 # Only for sums of terms on the grid: those are exact, so that SIMD reassociation changes nothing.
-_jit_sum: Callable[[Loop], Loop] = numba.njit(cache=True, nogil=True, fastmath={"reassoc"})
+_jit_sum = partial(jit, fastmath={"reassoc"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +47,7 @@ class EMSums:
         )
 
 
-@_jit
+@jit
 def _joint(
     x: Any,
     lo: int,
@@ -90,7 +88,7 @@ def _joint(
             line[r] = a - 0.5 * q[r]
 
 
-@_jit
+@jit
 def _normalise(lp: Any, m: int, top: Any, lse: Any) -> None:
     """lp[c, :m] becomes the posterior; top the largest joint, lse the log density."""
     k = lp.shape[0]
@@ -112,7 +110,7 @@ def _normalise(lp: Any, m: int, top: Any, lse: Any) -> None:
         lse[r] = top[r] + math.log(lse[r])
 
 
-@_jit
+@jit
 def _posterior(
     x: Any, const: Any, means: Any, factor: Any, diagonal: bool, label: Any, p: Any, density: Any
 ) -> None:
@@ -142,7 +140,7 @@ def _total(t: Any, m: int) -> float:
     return s
 
 
-@_jit
+@jit
 def _sums(
     x: Any,
     w: Any,

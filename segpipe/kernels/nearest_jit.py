@@ -6,21 +6,17 @@ so both give the same bits and a row's result does not depend on its place in th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
-Loop = TypeVar("Loop", bound=Callable[..., None])
+from segpipe.kernels.jit import jit
 
 BLOCK = 512
 """Rows worked on at a time: 16 float32 features of a block fill a 32 KiB first-level cache."""
 
-_jit: Callable[[Loop], Loop] = numba.njit(cache=True, nogil=True)
 
-
-@_jit
+@jit
 def squared_distances(x: Any, lo: int, m: int, centre: Any, out: Any) -> None:
     """``out[:m]``: squared float32 distances of rows lo..lo+m to one centre, features in order."""
     d = x.shape[0]
@@ -54,7 +50,7 @@ def squared_distances(x: Any, lo: int, m: int, centre: Any, out: Any) -> None:
         j += 1
 
 
-@_jit
+@jit
 def nearest(x: Any, centres: Any, group: Any, label: Any, best: Any, second: Any) -> None:
     """Fill label, best and second; ``group`` is sorted, its last value ends the last group."""
     n = x.shape[1]
@@ -90,7 +86,7 @@ def nearest(x: Any, centres: Any, group: Any, label: Any, best: Any, second: Any
                 b[r] = min(b[r], v)
 
 
-@_jit
+@jit
 def squared_error(x: Any, label: Any, centres: Any, out: Any) -> None:
     """Float64 squared distance of each row to its own centre; 0 for noise."""
     d, n = x.shape
@@ -107,7 +103,7 @@ def squared_error(x: Any, label: Any, centres: Any, out: Any) -> None:
                     out[r] += u * u
 
 
-@_jit
+@jit
 def moments(x: Any, w: Any, label: Any, grid: float, count: Any, linear: Any) -> None:
     """Add exact sums: w to count (k,), w x to linear (k, d).
 
@@ -153,7 +149,7 @@ def moments(x: Any, w: Any, label: Any, grid: float, count: Any, linear: Any) ->
             linear[g, j] += total[j, g + 1]
 
 
-@_jit
+@jit
 def errors(w: Any, label: Any, error: Any, coarse: float, fine: float, squared: Any) -> None:
     """Add w error to squared (2, k), coarse and fine part, each exact."""
     for r in range(len(label)):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
+from segpipe.kernels.jit import jit
 from segpipe.kernels.quantise import BOUND, GRID
 
-Loop = TypeVar("Loop", bound=Callable[..., None])
-_jit: Callable[[Loop], Loop] = numba.njit(cache=True, nogil=True)
 
-
-@_jit
+@jit
 def quantise(values: Any, fill: Any, centre: Any, scale: Any, out: Any) -> None:
     """See ``kernels.quantise.quantise``."""
     for i in range(values.size):
