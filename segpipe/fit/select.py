@@ -27,6 +27,8 @@ from segpipe.fit.sweep import Sweep, sweep_kmeans, sweep_mixtures
 from segpipe.models.kmeans import KMeansModel
 from segpipe.values import Block, Floats
 
+__all__ = ["Decision", "select"]
+
 DENSITY = ("hdbscan", "dbscan")
 KINDS = ("auto", "kmeans", "gmm", "bisecting", "agglomerative", *DENSITY)
 
