@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +26,9 @@ from segpipe.engines.protocol import Engine
 from segpipe.errors import SegpipeError
 from segpipe.features.plan import Built
 from segpipe.features.sets import SETS
+from segpipe.interrupts import Interrupted, Interrupts
 from segpipe.lake import record
-from segpipe.lake.lease import lease
+from segpipe.lake.lease import lease, sweep
 from segpipe.lake.publish import Target, open_target
 from segpipe.lake.staging import Writer, check_run_id
 from segpipe.lake.tables import open_table
@@ -39,8 +39,6 @@ from segpipe.schema import AS_OF
 from segpipe.stages import intake, learn, narrate, palette, publish, register
 from segpipe.summary import blank, error_of, strict
 from segpipe.values import StagedFile
-
-INTERRUPTED = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,6 @@ class RunFailed(Exception):
         self.summary, self.code = summary, code
 
 
-class _Interrupted(BaseException):
-    def __init__(self, signum: int) -> None:
-        self.signum = signum
-
-
 @dataclass
 class Order:
     """What was asked of one run."""
@@ -89,6 +82,7 @@ class Order:
     model: str | None
     dry_run: bool
     engine: Engine | None
+    interrupts: Interrupts
     started: float = field(default_factory=time.time)
 
 
@@ -145,32 +139,33 @@ def execute(
     RunFailed
         For every failure; it holds the summary and the exit code, its cause is the error.
     """
-    meter, notes = Meter(), blank(mode)
+    meter, notes, interrupts = Meter(), blank(mode), Interrupts()
     order = None
     try:
-        with _signals():
+        with interrupts.watched():
             settings = _settings(config, engine, overrides)
             if run_id is not None:
                 check_run_id(run_id)
             opened = None if engine is None or isinstance(engine, str) else engine
             order = Order(
                 settings, mode, run_id or _new_id(), as_of, tuple(partitions), model, dry_run,
-                opened,
+                opened, interrupts,
             )  # fmt: skip
             notes |= {"run_id": order.run_id, "job": settings.job, "engine": settings.engine.name}
             meter.context = {"run_id": order.run_id, "job": settings.job}
             step = palette.run_palette if settings.features.set == "pixels" else _run
             step(order, meter, notes)
-    except _Interrupted as stop:
+            _close(order, meter, notes)
+    except (Interrupted, KeyboardInterrupt) as stop:
         notes["status"] = "interrupted"
         _close(order, meter, notes)
-        raise RunFailed(strict(notes), INTERRUPTED[signal.Signals(stop.signum)]) from stop
+        code = (stop if isinstance(stop, Interrupted) else Interrupted()).code
+        raise RunFailed(strict(notes), code) from stop
     except Exception as error:
         notes["status"], notes["error"] = "failed", error_of(error)
         meter.say("error", notes["error"]["message"], hint=notes["error"]["hint"])
         _close(order, meter, notes)
         raise RunFailed(strict(notes), notes["error"]["code"]) from error
-    _close(order, meter, notes)
     return Run(strict(notes))
 
 
@@ -185,7 +180,7 @@ def _run(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
         )  # fmt: skip
         if _nothing_to_do(order, target, table.snapshot, notes):
             return
-    with _engine(order, meter) as engine, _held(order, target):
+    with _held(order, target, meter), _engine(order, meter) as engine:
         with meter.stage("contract"):
             table = engine.resolve(table) if c.source.format == "table" else table
             plan = intake.plan_for(engine, table, c.source, c.contract, c.features)
@@ -296,6 +291,7 @@ def _commit(
 ) -> None:
     with meter.stage("commit"):
         notes["record"] = _record(order, meter, notes, "committing")
+        order.interrupts.hold()
         metadata = {
             "run_id": order.run_id,
             "run_key": _run_key(order, snapshot),
@@ -304,7 +300,10 @@ def _commit(
         done = target.commit(files, schema, order.config.target.partition_by, metadata)
         notes["labels"] = {"uri": target.uri, "format": target.format, "version": done.version}
         notes["status"] = "already_done" if done.already else "done"
+        if done.already:  # another run of the same key was faster
+            _record(order, meter, notes, notes["status"])
         target.clean(order.run_id, order.started)
+        sweep(target.uri)
 
 
 def _nothing_to_do(order: Order, target: Target, snapshot: str, notes: dict[str, Any]) -> bool:
@@ -402,14 +401,18 @@ def _already(order: Order, target: Target, key: str, notes: dict[str, Any]) -> b
     earlier = target.current(key, order.run_id)
     if earlier is None:
         return False
+    labels = {"uri": target.uri, "format": target.format, "version": earlier.version}
     try:
-        told = record.read_json(target.uri, earlier.run_id, "record")["summary"]
+        held = record.read_json(target.uri, earlier.run_id, "record")
+        told = held["summary"]
+        if held["status"] == "committing":  # it was killed between the commit and its last word
+            told |= {"status": "done", "labels": labels}
+            record.write_json(target.uri, earlier.run_id, "record", {**held, "status": "done"})
     except SegpipeError:
         told = {}  # the publication stands even where its record was removed
     keep = ("seconds", "peak_rss_mb", "mode", "job", "engine")
     notes |= {k: v for k, v in told.items() if k not in keep}
-    notes["status"], notes["error"] = "already_done", None
-    notes["labels"] = {"uri": target.uri, "format": target.format, "version": earlier.version}
+    notes["status"], notes["error"], notes["labels"] = "already_done", None, labels
     if earlier.run_key != key:
         notes["warnings"] = [
             *notes["warnings"],
@@ -426,6 +429,7 @@ def _engine(order: Order, meter: Meter) -> Iterator[Engine]:
         return
     with meter.stage("engine"):
         engine = open_engine(**order.config.engine.arguments())
+        order.interrupts.renew()
     try:
         yield engine
     finally:
@@ -433,31 +437,26 @@ def _engine(order: Order, meter: Meter) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def _held(order: Order, target: Target) -> Iterator[None]:
+def _held(order: Order, target: Target, meter: Meter) -> Iterator[None]:
+    """The run is alive; if it fails before its commit, it takes its unpublished files away."""
     if order.dry_run:
         yield
         return
     with lease(target.uri, order.run_id):
-        yield
+        try:
+            yield
+        except BaseException:
+            # A commit that failed may still land on an object store: its files stay.
+            if not order.interrupts.held:
+                _tidy(order, target, meter)
+            raise
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM and SIGINT end the run as interrupted (143, 130); only the main thread may ask."""
-
-    def stop(signum: int, _: Any) -> None:
-        raise _Interrupted(signum)
-
+def _tidy(order: Order, target: Target, meter: Meter) -> None:
     try:
-        before = {s: signal.signal(s, stop) for s in INTERRUPTED}
-    except ValueError:  # not the main thread: the caller's own handlers stand
-        yield
-        return
-    try:
-        yield
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
+        target.clean(order.run_id, order.started)
+    except Exception as error:  # what failed the run matters more; the next run cleans
+        meter.say("warning", f"unpublished files of {order.run_id} stay: {error}")
 
 
 def _record(order: Order, meter: Meter, notes: Mapping[str, Any], status: str) -> str:

@@ -197,17 +197,16 @@ class DeltaTarget:
     def clean(self, run_id: str, started: float) -> int:
         """See ``publish.Target.clean``; never a file that a version still in the log names."""
         table = self._open()
-        if table is None:
-            return 0
         filesystem, root = locate(self.uri)
-        entries = [entry for entry in _entries(table) if entry is not None]
+        entries = [] if table is None else [e for e in _entries(table) if e is not None]
         published = {entry.run_id for entry in entries}
-        named = _paths(table)
+        named = set() if table is None else _paths(table)
         for entry in entries:
             if entry.run_id == run_id:
                 named |= _paths(self._open(entry.version))
         orphans: dict[str, list[pafs.FileInfo]] = {}
-        for info in filesystem.get_file_info(pafs.FileSelector(root, recursive=True)):
+        everything = pafs.FileSelector(root, recursive=True, allow_not_found=True)
+        for info in filesystem.get_file_info(everything):
             relative = info.path.removeprefix(root + "/")
             ours = STAGED.fullmatch(relative.rsplit("/", 1)[-1])
             if ours and relative not in named and not hidden(relative):

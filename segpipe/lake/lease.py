@@ -7,8 +7,9 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from segpipe.errors import TemporaryError
 from segpipe.lake.uris import is_local, storing
@@ -33,14 +34,13 @@ def lease(uri: str, run_id: str) -> Iterator[None]:
     path = _path(uri, run_id)
     with storing(uri):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+")
+    try:
+        handle = _locked(path)
+    except BlockingIOError:
+        raise TemporaryError(
+            f"run {run_id} is already running on {uri}.", "wait for it, then retry."
+        ) from None
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TemporaryError(
-                f"run {run_id} is already running on {uri}.", "wait for it, then retry."
-            ) from None
         handle.truncate(0)
         handle.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         handle.flush()
@@ -48,6 +48,34 @@ def lease(uri: str, run_id: str) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> IO[str]:
+    """Open, locked and still at ``path``; BlockingIOError if another process holds it."""
+    while True:
+        with storing(str(path)):
+            handle = path.open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever ended between our opening and our locking took the file's name away.
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                    return handle
+        except BaseException:
+            handle.close()
+            raise
+        handle.close()
+
+
+def sweep(uri: str) -> None:
+    """Remove the marks of this host's dead runs: the system has released their locks."""
+    live = Path(uri) / "_segpipe" / "live"
+    for path in live.glob("*.lock") if is_local(uri) else ():
+        with suppress(BlockingIOError, FileNotFoundError), path.open("r+") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            text = handle.read()
+            if text and json.loads(text)["host"] == socket.gethostname():
+                path.unlink(missing_ok=True)
 
 
 def may_live(uri: str, run_id: str, youngest: float, now: float) -> bool:

@@ -143,7 +143,7 @@ def run_palette(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
     total = int(picture.counts.sum())
     notes |= {"rows_in": total, "rows_used": total, "rows_rejected": 0}
     notes["rejects"]["rows"] = 0
-    with pipeline._engine(order, meter) as engine, pipeline._held(order, target):
+    with pipeline._held(order, target, meter), pipeline._engine(order, meter) as engine:
         with meter.stage("features"):
             built = see(engine, picture)
         with meter.stage("describe"):
@@ -190,6 +190,7 @@ def run_palette(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
             notes["rows_labelled"] = total
         with meter.stage("commit"):
             metadata = {"run_id": order.run_id, "run_key": key, "model_id": fitted.model_id}
+            order.interrupts.hold()
             done = target.commit(files, COLOUR_ROWS, c.target.partition_by, metadata)
             notes["palette"] = {}
             for kind, data in (("png", png), ("json", text.encode())):
