@@ -25,6 +25,9 @@ from segpipe.models.merged import merged
 
 TRIAL_ROWS = 5_000
 """Distinct rows of HDBSCAN's trial; only if it is chosen it is fitted again on all it may see."""
+TRIAL_CELLS = 200_000
+"""Rows times features of that second fit: spanning trees in many dimensions compare all pairs
+(20,000 x 41: 20 s), and the trial already stands for them."""
 
 
 def by_density(data: Data, asked: Request, found: dict[str, Any], sweep: Sweep) -> Decision:
@@ -52,8 +55,9 @@ def by_density(data: Data, asked: Request, found: dict[str, Any], sweep: Sweep) 
     found["runner_up"] = dict(sorted(score.items(), key=lambda item: -item[1])[1:2])
     usable = density is not None and density.k >= 2 and noise <= DENSITY_NOISE
     if density is not None and usable and _density_wins(score, sweep.shape.tail):
-        if asked.density_rows > TRIAL_ROWS:
-            full = density_model("hdbscan", data, asked, asked.density_rows)
+        rows = min(asked.density_rows, TRIAL_CELLS // data.x.shape[0])
+        if rows > TRIAL_ROWS:
+            full = density_model("hdbscan", data, asked, rows)
             density = full if full.k >= 2 else density
         cause = (
             f"{sweep.shape.tail:.0%} of the rows are background that no centre explains"

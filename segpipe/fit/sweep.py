@@ -24,6 +24,8 @@ UNSTABLE = 0.6
 MIXTURE_ROWS = 5_000
 MIXTURE_STARTS = 4
 BIC_SLACK = 0.01
+WIDE = 16
+"""Features above which the sweep compares diagonal mixtures."""
 PATIENCE = 3
 """The mixture sweep ends after so many K without a better BIC."""
 
@@ -123,7 +125,8 @@ def sweep_mixtures(x: Block, w: Floats, k_max: int, covariance: str, seed: int) 
     few = subset(x.shape[1], MIXTURE_ROWS, seed)
     xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
     ws = ws * (len(ws) / ws.sum())
-    kind = "full" if covariance == "auto" else covariance
+    # A full covariance of 41 features has 861 numbers, which so few rows cannot tell.
+    kind = ("full" if x.shape[0] <= WIDE else "diag") if covariance == "auto" else covariance
     models, bic = {}, {}
     for k in range(1, min(k_max, xs.shape[1] // (xs.shape[0] + 1)) + 1):
         try:
