@@ -64,12 +64,10 @@ def strict(value: Any) -> Any:
     """The value as strict JSON takes it: numpy unwrapped, non-finite numbers null, keys text."""
     if isinstance(value, Mapping):
         return {str(k): strict(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         return strict(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
         return [strict(v) for v in value]
-    if isinstance(value, np.generic):
-        return strict(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, str | bool | int | float):

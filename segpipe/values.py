@@ -72,7 +72,7 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Rows drawn by ``hash(seed, key)``, in hash order: the same on every engine and partitioning."""
+    """Rows drawn by ``hash(seed, key)``, in hash order: equal on every engine and partitioning."""
 
     batch: pa.RecordBatch
     """Feature columns, raw: float64 (NaN = missing) and text categories."""
@@ -95,7 +95,10 @@ class SegmentModel(Protocol):
     """A fitted model: frozen arrays and pure functions; row i of ``centres`` is segment i."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """One of kmeans, gmm, bisecting, agglomerative, merged, hdbscan, dbscan."""
+        ...
+
     @property
     def k(self) -> int:
         """Number of segments, noise not counted."""
@@ -106,7 +109,10 @@ class SegmentModel(Protocol):
         """(k, features) in scaled space."""
         ...
 
-    def label(self, x: Block) -> Labels: ...
+    def label(self, x: Block) -> Labels:
+        """Segment, confidence and distance of every row; row i depends on column i alone."""
+        ...
+
     def reordered(self, order: npt.NDArray[np.intp]) -> SegmentModel:
         """The same model with segment ``order[i]`` renamed to i."""
         ...
@@ -116,8 +122,13 @@ class Detector(Protocol):
     """A fitted outlier reference; scores are finite and higher = more unusual."""
 
     @property
-    def method(self) -> str: ...
-    def score(self, x: Block) -> Floats: ...
+    def method(self) -> str:
+        """One of mass, isolation_forest, ensemble, segment, hdbscan, dbscan."""
+        ...
+
+    def score(self, x: Block) -> Floats:
+        """(n,) scores; row i depends on column i alone."""
+        ...
 
 
 BatchFn = Callable[[pa.RecordBatch], pa.RecordBatch]
