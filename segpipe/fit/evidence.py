@@ -145,7 +145,7 @@ def shapes(x: Block, w: Floats, label: Ints, k: int) -> Shapes:
     return Shapes(max(ratios), ratio, far / float(w.sum()))
 
 
-def _reach(values: Floats) -> float:
+def _reach(values: npt.NDArray[np.floating[Any]]) -> float:
     """Radius that holds .999 of a Gaussian with these variances, over the one that holds half.
 
     Wilson-Hilferty for chi-square with (sum)^2 / (sum of squares) degrees of freedom.
