@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from segpipe.errors import ConfigError
 from segpipe.fit.kmeans import fit_kmeans, in_threads, lloyd, subset
@@ -60,8 +61,10 @@ def fit_mixture(
             f"covariance {covariance!r} is unknown.", f"use auto or one of {', '.join(COVARIANCES)}"
         )
     types = COVARIANCES if covariance == "auto" else (covariance,)
-    means = _start_means(x, w, k, n_init, seed) if init is None else [np.asarray(init, float)]
-    fitted = [_best_run(x, w, means, kind, seed) for kind in types]
+    # Runs are threads themselves: BLAS threads for tiny eigenproblems cost thrice their work.
+    with threadpool_limits(1, user_api="blas"):
+        means = _start_means(x, w, k, n_init, seed) if init is None else [np.asarray(init, float)]
+        fitted = [_best_run(x, w, means, kind, seed) for kind in types]
     bic = [model.bic(total_log_likelihood(model, x, w), float(w.sum())) for model in fitted]
     return fitted[int(np.argmin(bic))]
 
