@@ -34,7 +34,8 @@ def _customers(out: Path) -> dict[str, Any]:
     from segpipe.datasets import make
 
     data = out / "data" / "customers"
-    make("customers", ROWS["customers"], str(data), 0)
+    if not data.exists():  # a demo that runs again keeps its data
+        make("customers", ROWS["customers"], str(data), 0)
     return {
         "job": "demo customers",
         "source": {"uri": str(data)},
@@ -48,7 +49,8 @@ def _network(out: Path) -> dict[str, Any]:
     from segpipe.datasets import make
 
     data = out / "data" / "connections"
-    make("connections", ROWS["network"], str(data), 0)
+    if not data.exists():  # a demo that runs again keeps its data
+        make("connections", ROWS["network"], str(data), 0)
     return {
         "job": "demo network (synthetic connections)",
         "source": {"uri": str(data)},

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from segpipe.datasets import blobs, connections, customers
 from segpipe.datasets.chunk import CHUNK_ROWS, Chunk
 from segpipe.errors import ConfigError
-from segpipe.lake.uris import absolute, locate
+from segpipe.lake.uris import absolute, is_local, locate
 
 KINDS: dict[str, Callable[[int, int], Iterator[Chunk]]] = {
     "customers": customers.chunks,
@@ -67,30 +67,43 @@ def make(kind: str, rows: int, out: str, seed: int = 0) -> Made:
         raise ConfigError(f"{rows} rows were asked for.", hint="give --rows 1 or more")
     place = absolute(out)
     filesystem, path = locate(place)
-    single = path.endswith(".parquet") and rows <= CHUNK_ROWS
-    folder = path.rpartition("/")[0] if single else path
-    truth = f"_{path.rpartition('/')[2].removesuffix('.parquet')}_truth.parquet"
-    truth = truth if single else "_truth.parquet"
+    above, _, name = path.rpartition("/")
+    single = name.endswith(".parquet") and rows <= CHUNK_ROWS
+    truth = f"_{name.removesuffix('.parquet')}_truth.parquet" if single else "_truth.parquet"
     _refuse_existing(filesystem, path, place)
+    # A killed run leaves no half table behind where files can be renamed; an object store cannot.
+    local = is_local(place)
+    folder = f"{above}/.{name}.making" if local else above if single else path
+    if local and filesystem.get_file_info(folder).type != pafs.FileType.NotFound:
+        filesystem.delete_dir(folder)
     filesystem.create_dir(folder, recursive=True)
     with _Files(filesystem, folder) as files:
         for chunk in KINDS[kind](rows, seed):
-            name = path.rpartition("/")[2] if single else f"part-{chunk.file}.parquet"
-            files.write(name, chunk.table, chunk.plain)
+            file = name if single else f"part-{chunk.file}.parquet"
+            files.write(file, chunk.table, chunk.plain)
             said = chunk.truth
             if "file" in said.schema.names:
-                said = said.set_column(0, "file", pa.array([name] * said.num_rows))
+                said = said.set_column(0, "file", pa.array([file] * said.num_rows))
             files.write(truth, said, ())
+    if local and single:
+        filesystem.move(f"{folder}/{truth}", f"{above}/{truth}")
+        filesystem.move(f"{folder}/{name}", path)
+        filesystem.delete_dir(folder)
+    elif local:
+        filesystem.move(folder, path)
     return Made(kind, rows, place, f"{place.rpartition('/')[0] if single else place}/{truth}")
 
 
 def _refuse_existing(filesystem: pafs.FileSystem, path: str, place: str) -> None:
     found = filesystem.get_file_info(path)
-    empty = found.type == pafs.FileType.Directory and not filesystem.get_file_info(
+    if found.type == pafs.FileType.NotFound:
+        return
+    if found.type == pafs.FileType.Directory and not filesystem.get_file_info(
         pafs.FileSelector(path)
-    )
-    if found.type != pafs.FileType.NotFound and not empty:
-        raise ConfigError(f"{place} exists.", hint="remove it, or give another --out")
+    ):
+        filesystem.delete_dir(path)
+        return
+    raise ConfigError(f"{place} exists.", hint="remove it, or give another --out")
 
 
 class _Files:

@@ -1,91 +1,60 @@
 """Names of segments that a marketing or network colleague understands, by fixed templates.
 
 The same profiles give the same names on every engine: nothing is drawn, ties go by the order of
-the features. Strength is the position among everybody (``FeatureProfile.position``), because a z
-score is drowned by one huge customer.
+the features. Strength follows the position among everybody (``FeatureProfile.position``), because
+a z score is drowned by one huge customer.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segpipe.report.profile import FeatureProfile, SegmentProfile
+from segpipe.report.words import ASIDE, WHO, Words, humanise, level_words, vocabulary
 
 NOISE = "No segment"
 EVERYBODY = "Everybody"
 CLEAR = 0.3
-"""|2 position - 1| from which a feature is worth a word: a typical member stands above the 65th or
-below the 35th percentile."""
+"""Strength from which a feature is worth a word: a typical member stands 15 percentiles above or
+below the middle of the segments."""
+WEAK = 0.1
+"""Strength that still counts where two segments must be told apart."""
 MOST = 0.8
 """Share of a category level from which a segment is called after it, if others have it less."""
 
-_UNIT = re.compile(r"\s*[(\[][^)\]]*[)\]]")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_FILLERS = frozenset(
-    {"annual", "score", "total", "mean", "average", "avg", "amount", "amt"}
-    | {"value", "number", "num", "count", "cnt", "median", "std", "sum"}
-)
+
+@dataclass(frozen=True, slots=True)
+class _Idea:
+    """Something worth saying of a segment."""
+
+    strength: float
+    words: Words
+    very: bool = False
+
+    @property
+    def said(self) -> str:
+        return ("very " if self.very else "") + (
+            self.words.high if self.strength > 0 else self.words.low
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
-    """How a known feature is spoken of; ``slot`` orders the words of a name."""
+class _Draft:
+    """What a segment's name says: at once, and if that is not enough."""
 
-    idea: str
-    """Features of one idea are said once."""
-    slot: int
-    high: str
-    low: str
+    first: tuple[_Idea, ...]
+    more: tuple[_Idea, ...]
+    levels: tuple[str, ...]
+    customers: bool
 
-
-# Customers: "<recency> <tenure> <rhythm> <who> <with what>", e.g. "Recent frequent big spenders".
-_WHO = 4
-_CUSTOMER = {
-    "recency_days": _Words("recency", 0, "lapsed", "recent"),
-    "tenure_days": _Words("tenure", 1, "long-standing", "new"),
-    "single_purchase": _Words("rhythm", 2, "one-time", ""),
-    "frequency": _Words("rhythm", 2, "frequent", "occasional"),
-    "orders": _Words("rhythm", 2, "frequent", "occasional"),
-    "orders_per_month": _Words("rhythm", 2, "frequent", "occasional"),
-    "active_months_ratio": _Words("rhythm", 2, "steady", "occasional"),
-    "active_months": _Words("rhythm", 2, "steady", "occasional"),
-    "monetary_total": _Words("money", _WHO, "big spenders", "small spenders"),
-    "monetary": _Words("money", _WHO, "big spenders", "small spenders"),
-    "monetary_mean": _Words("money", _WHO, "big spenders", "small spenders"),
-    "basket_value": _Words("money", _WHO, "big spenders", "small spenders"),
-    "basket_items": _Words("basket", 5, "with large baskets", "with small baskets"),
-    "return_rate": _Words("returns", 5, "with many returns", ""),
-    "discount_share": _Words("discount", 5, "hunting discounts", "paying full price"),
-    "weekend_share": _Words("weekend", 5, "on weekends", "on weekdays"),
-    "trend_90d": _Words("trend", 5, "on the rise", "on the decline"),
-    "category_entropy": _Words("variety", 5, "of many categories", "of one category"),
-    "distinct_categories": _Words("variety", 5, "of many categories", "of one category"),
-    "top_category_share": _Words("variety", 5, "of one category", "of many categories"),
-}
-# Everything else: "<words>, <words>".
-_GENERAL = {
-    "age": _Words("age", 0, "older", "young"),
-    "duration": _Words("duration", 0, "long", "short"),
-    "src_bytes": _Words("sent", 1, "much sent", "little sent"),
-    "dst_bytes": _Words("received", 1, "much received", "little received"),
-    "upload_ratio": _Words("direction", 1, "mostly uploads", "mostly downloads"),
-    "bytes_ratio": _Words("direction", 1, "mostly uploads", "mostly downloads"),
-    "fan_out": _Words("fan-out", 1, "many targets", "few targets"),
-    "port_fan_out": _Words("ports", 1, "many ports", "few ports"),
-}
-_RFM = ("recency_days", "frequency", "monetary_total", "monetary", "monetary_mean", "orders")
-_PREFIXES = ("log_", "log1p_", "ln_")
-
-
-def humanise(column: str) -> str:
-    """A column name as people say it: "Annual Income (k$)" -> "annual income"."""
-    if column.endswith("_isna"):
-        return f"missing {humanise(column.removesuffix('_isna'))}"
-    bare = _UNIT.sub("", column).strip() or column
-    words = re.split(r"[\s_./-]+", _CAMEL.sub(" ", bare))
-    return " ".join(w if w.isupper() and len(w) < 4 else w.lower() for w in words if w) or column
+    def names(self) -> list[str]:
+        """From the shortest to the most detailed."""
+        build = _customer if self.customers else _general
+        found = [
+            build([*self.first, *self.more[:n]], self.levels) for n in range(len(self.more) + 1)
+        ]
+        return list(dict.fromkeys(found))
 
 
 def name_segments(profiles: Sequence[SegmentProfile]) -> dict[int, str]:
@@ -93,97 +62,112 @@ def name_segments(profiles: Sequence[SegmentProfile]) -> dict[int, str]:
 
     Tables with at least two of recency, frequency and money speak of customers; pixel tables give
     hex colours; others say which features are high or low. Two segments with the same strongest
-    features are told apart by the next ones, and by a number only if nothing differs.
+    features are told apart by degree ("very big spenders"), then by the next features, and by a
+    number only if nothing differs.
     """
     real = [p for p in profiles if p.id >= 0]
     names = {p.id: NOISE for p in profiles if p.id < 0}
-    if len(real) == 1:
+    if len(real) == 1 and _hex(real[0]) is None:
         return names | {real[0].id: EVERYBODY}
     colours = {p.id: _hex(p) for p in real}
-    if real and all(colours.values()):
-        drafts = {p.id: [colours[p.id] or ""] for p in real}
+    if all(colours.values()):
+        found = {p.id: [colours[p.id] or ""] for p in real}
     else:
-        words = _vocabulary([f.name for p in real for f in p.features])
-        drafts = {p.id: _drafts(p, *words) for p in real}
-    return names | _unique(drafts, {p.id: p for p in real})
+        middle = _middles(real)
+        known, customers = vocabulary([f.name for p in real for f in p.features])
+        drafts = {p.id: _draft(p, middle, known, customers) for p in real}
+        found = {s: draft.names() for s, draft in _by_degree(drafts).items()}
+    return names | _unique(found, {p.id: p for p in real})
 
 
-def _vocabulary(columns: Sequence[str]) -> tuple[dict[str, _Words], bool]:
-    """Words for every column, and whether the table is one of customers."""
-    plain = {c: _plain(c) for c in dict.fromkeys(columns)}
-    customers = len({_CUSTOMER[p].idea for p in plain.values() if p in _RFM}) >= 2
-    known = _CUSTOMER if customers else _GENERAL
-    return {c: known.get(p) or _unknown(c, plain) for c, p in plain.items()}, customers
+def _strength(feature: FeatureProfile, middle: float) -> float:
+    """-1..1: twice the distance from the middle of the segments, if it is also that of everybody.
+
+    Where half of the customers came once, every other segment is "frequent"; what tells it apart is
+    how it stands among the segments. But nothing is called high that is low among everybody.
+    """
+    apart, place = feature.position - middle, feature.position - 0.5
+    return 2 * apart if apart * place > 0 else 0.0
 
 
-def _plain(column: str) -> str:
-    name = re.sub(r"[^0-9a-z]+", "_", _UNIT.sub("", _CAMEL.sub("_", column)).lower()).strip("_")
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
+def _middles(profiles: Sequence[SegmentProfile]) -> dict[str, float]:
+    """Feature -> mean position over the segments, each counted once."""
+    held: dict[str, list[float]] = {}
+    for feature in (f for p in profiles for f in p.features):
+        held.setdefault(feature.name, []).append(feature.position)
+    return {name: sum(places) / len(places) for name, places in held.items()}
 
 
-def _unknown(column: str, plain: Mapping[str, str]) -> _Words:
-    """High and low income: fillers such as "annual" go if the rest is still one column's."""
-    said = humanise(column)
-    short = _short(said)
-    if sum(_short(humanise(other)) == short for other in plain) > 1:
-        short = said
-    # In the table's own order, so that all segments of a run are named alike.
-    slot = 10 + list(plain).index(column)
-    return _Words(short, slot, f"high {short}", f"low {short}")
-
-
-def _short(said: str) -> str:
-    return " ".join(w for w in said.split() if w not in _FILLERS) or said
-
-
-def _strength(feature: FeatureProfile) -> float:
-    return 2 * feature.position - 1
-
-
-def _drafts(profile: SegmentProfile, words: Mapping[str, _Words], customers: bool) -> list[str]:
-    """Names of the segment from the shortest to the most detailed."""
-    ideas: dict[str, tuple[float, _Words]] = {}
+def _draft(
+    profile: SegmentProfile,
+    middle: Mapping[str, float],
+    words: Mapping[str, Words],
+    customers: bool,
+) -> _Draft:
+    ideas: dict[str, _Idea] = {}
     for feature in profile.features:
-        said, strength = words[feature.name], _strength(feature)
+        said, strength = words[feature.name], _strength(feature, middle[feature.name])
+        if said.flag and strength > 0 and (feature.mean or 0.0) >= MOST:
+            strength = 1.0
         heard = ideas.get(said.idea)
         if (said.high if strength > 0 else said.low) and (
-            heard is None or abs(strength) > abs(heard[0])
+            heard is None or abs(strength) > abs(heard.strength)
         ):
-            ideas[said.idea] = (strength, said)
-    ranked = sorted(ideas.values(), key=lambda i: -abs(round(i[0], 6)))
-    clear = [i for i in ranked if abs(i[0]) >= CLEAR]
+            ideas[said.idea] = _Idea(strength, said)
+    ranked = sorted(ideas.values(), key=lambda i: -abs(round(i.strength, 6)))
+    clear = [i for i in ranked if abs(i.strength) >= CLEAR]
     level = next((lv for lv in profile.levels if lv.share >= MOST and lv.usual < MOST / 2), None)
-    found = [_level_words(level.feature, level.level)] if level and not customers else []
-    build = _customer if customers else _general
-    usual = 3 if customers else 2 - len(found)
-    first = build(clear[:usual], found)
-    more = [build(ranked[:n], found) for n in range(len(clear[:usual]) + 1, len(ranked) + 1)]
-    return list(dict.fromkeys([first, *more]))
+    found = (level_words(level.feature, level.level),) if level and not customers else ()
+    if customers:
+        core = [i for i in clear if i.words.slot <= WHO]
+        first = core[:3] or [i for i in clear if i.words.slot == ASIDE][:1]
+        # Known words before unknown ones, which make clumsy names.
+        ranked.sort(key=lambda i: max(i.words.slot, ASIDE))
+    else:
+        first = clear[: 2 - len(found)]
+    more = [i for i in ranked if i not in first and abs(i.strength) >= WEAK]
+    return _Draft(tuple(first), tuple(more), found, customers)
 
 
-def _level_words(feature: str, level: str) -> str:
-    """Levels as short as "UK" need their column's name to be understood: "country UK"."""
-    return level if len(level) > 3 else f"{humanise(feature)} {level}"
+def _by_degree(drafts: Mapping[int, _Draft]) -> dict[int, _Draft]:
+    """Where two segments would bear one name, "very" for the one that is clearly more of it."""
+    told = dict(drafts)
+    names = {s: draft.names()[0] for s, draft in drafts.items()}
+    for name in dict.fromkeys(names.values()):
+        pair = [s for s in drafts if names[s] == name]
+        if len(pair) != 2:
+            continue
+        gaps = [
+            (abs(one.strength) - abs(two.strength), i, two.words)
+            for i, one in enumerate(drafts[pair[0]].first)
+            for two in drafts[pair[1]].first
+            if one.words.idea == two.words.idea and two.words.slot != ASIDE and not two.words.flag
+        ]
+        if not gaps:
+            continue
+        gap, _, words = max(gaps, key=lambda g: (abs(round(g[0], 6)), -g[1]))
+        if abs(gap) >= WEAK:
+            more = pair[0] if gap > 0 else pair[1]
+            first = tuple(replace(i, very=i.words.idea == words.idea) for i in drafts[more].first)
+            told[more] = replace(drafts[more], first=first)
+    return told
 
 
-def _spoken(ideas: Sequence[tuple[float, _Words]]) -> list[tuple[int, str]]:
-    said = [(w.slot, w.high if strength > 0 else w.low) for strength, w in ideas]
-    return sorted(said, key=lambda s: s[0])
+def _spoken(ideas: Sequence[_Idea]) -> list[tuple[int, str]]:
+    return [(i.words.slot, i.said) for i in sorted(ideas, key=lambda i: i.words.slot)]
 
 
-def _customer(ideas: Sequence[tuple[float, _Words]], _: Sequence[str]) -> str:
+def _customer(ideas: Sequence[_Idea], _: Sequence[str]) -> str:
     said = _spoken(ideas)
-    before = [w for slot, w in said if slot < _WHO]
-    who = [w for slot, w in said if slot == _WHO] or ["customers"]
-    after = [w for slot, w in said if slot > _WHO]
+    before = [w for slot, w in said if slot < WHO]
+    who = [w for slot, w in said if slot == WHO] or ["customers"]
+    after = [w if slot == ASIDE else f"with {w}" for slot, w in said if slot > WHO]
     if not before and not after and who == ["customers"]:
         return "Average customers"
     return _capital(" ".join([*before, *who, " and ".join(after)]).strip())
 
 
-def _general(ideas: Sequence[tuple[float, _Words]], levels: Sequence[str]) -> str:
+def _general(ideas: Sequence[_Idea], levels: Sequence[str]) -> str:
     return _capital(", ".join([*levels, *(w for _, w in _spoken(ideas))])) or "Average"
 
 

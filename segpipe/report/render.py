@@ -12,13 +12,13 @@ from typing import Any
 from segpipe.errors import ConfigError
 from segpipe.report import figures
 from segpipe.report.figures import Candidate, Picture
-from segpipe.report.naming import humanise
 from segpipe.report.profile import (
     FeatureProfile,
     SegmentProfile,
     Separation,
     separates_nothing,
 )
+from segpipe.report.words import humanise
 from segpipe.values import Block, Floats, Ints
 
 MISSING = "\u2013"
