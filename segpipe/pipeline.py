@@ -212,7 +212,7 @@ def _learn(job: Job) -> tuple[Fitted, int]:
             engine, built, featureset, c.features.scale, job.taken.plan.required,
             c.features.columns is not None, c.fit.sample_rows, c.seed,
         )  # fmt: skip
-        notes["warnings"] += seen.warnings
+        notes["warnings"] = seen.warnings(notes["warnings"])
     with meter.stage("select"):
         decision = learn.choose(seen, c.fit, c.seed)
     with meter.stage("polish"):
@@ -390,7 +390,7 @@ def _run_key(order: Order, snapshot: str, engine: str | None = None) -> str:
     c = order.config
     decides = {"source", "contract", "features", "fit", "outliers", "seed"}
     decides |= {"target"} if engine is None else set()
-    held = c.model_dump(include=decides) | {"mode": order.mode}
+    held = c.model_dump(include=decides) | ({"mode": order.mode} if engine is None else {})
     if order.model:
         held["model"] = register.load_fitted(order.model).model_id
     where = c.engine.name if engine is None else engine

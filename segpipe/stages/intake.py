@@ -194,11 +194,14 @@ def carried_columns(
                 "Take features or keys.",
             )
         return None
-    known = {c.name for c in plan.columns}
+    # As partitions they keep the source's own type: 1, not the feature's 1.0.
     return [
         name
         for name in partition_by
-        if not grouped and name in table.schema.names and name not in known and name != AS_OF
+        if not grouped
+        and name in table.schema.names
+        and name not in plan.request.keys
+        and name != AS_OF
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,10 +39,11 @@ class Described:
     x: Block
     w: Floats
 
-    @property
-    def warnings(self) -> list[str]:
-        """Columns that were dropped, values that were filled."""
-        said = [f"column {name} is left out: {why}" for name, why in self.scaler.dropped]
+    def warnings(self, earlier: Sequence[str]) -> list[str]:
+        """``earlier`` ones, columns that were dropped, values that were filled; each once."""
+        lost = tuple(f"column {name} " for name, _ in self.scaler.dropped)
+        said = [text for text in earlier if not text.startswith(lost)]
+        said += [f"column {name} is left out: {why}" for name, why in self.scaler.dropped]
         kept = {i.name for i in self.scaler.inputs}
         said += [
             f"{n.missing:,} missing or non-finite values of {n.name} are filled with the median"
