@@ -120,7 +120,8 @@ def k_choice(candidates: Sequence[Candidate], threshold: float = 0.6) -> Picture
         ("inertia", "Inertia (look for the elbow)"),
         ("stability", "Stability (Jaccard)"),
     ]
-    panels = [p for p in panels if any(getattr(c, p[0]) is not None for c in candidates)]
+    # A curve needs two points; a single one is in the table.
+    panels = [p for p in panels if sum(getattr(c, p[0]) is not None for c in candidates) > 1]
     figure = _figure(8.6, 2.7)
     kinds = list(dict.fromkeys(c.kind for c in candidates))
     for axis, (field, title) in zip(_row(figure, len(panels)), panels, strict=True):
@@ -161,7 +162,7 @@ def heat_map(profiles: Sequence[SegmentProfile], features: Sequence[str]) -> Pic
     table = np.array(
         [[{f.name: f.position for f in p.features}[name] for name in shown] for p in profiles]
     )
-    figure = _figure(2.6 + 0.62 * len(shown), 1.5 + 0.34 * len(profiles))
+    figure = _figure(min(9.6, 3.0 + 0.55 * len(shown)), 1.5 + 0.34 * len(profiles))
     axis = figure.add_subplot()
     axis.imshow(table * 100, cmap="RdBu_r", vmin=0, vmax=100, aspect="auto")
     axis.grid(False)
@@ -221,6 +222,7 @@ def score_histogram(edges: Floats, counts: Floats, threshold: float | None) -> P
         axis.annotate(f"threshold {threshold:.3g}", (threshold, 0.97), (4, 0), ha="left", va="top",
                       xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
     axis.set_yscale("log")
+    axis.set_ylim(bottom=0.8)
     axis.yaxis.set_major_formatter("{x:,.0f}")  # the default writes powers in TeX
     axis.set_xlabel("outlier score (higher is more unusual)")
     axis.set_ylabel("rows (log scale)")
@@ -266,13 +268,13 @@ def _principal(x: Floats) -> tuple[Floats, Floats]:
 
 
 def _rebinned(edges: Floats, counts: Floats, bins: int) -> tuple[Floats, Floats]:
-    """At most ``bins`` wide bins over the occupied range: neighbouring fine bins are added up."""
+    """``bins`` equal bins over the occupied range; fine bins of any width are dealt out evenly."""
     held = np.flatnonzero(counts)
     if not len(held):
         return edges, counts
-    edges, counts = edges[held[0] : held[-1] + 2], counts[held[0] : held[-1] + 1]
-    cuts = np.unique(np.linspace(0, len(counts), min(bins, len(counts)) + 1).astype(int))
-    return edges[cuts], np.add.reduceat(counts, cuts[:-1])
+    upto = np.concatenate([[0.0], np.cumsum(counts)])
+    grid = np.linspace(edges[held[0]], edges[held[-1] + 1], bins + 1)
+    return grid, np.diff(np.interp(grid, edges, upto))
 
 
 def _summary(profile: SegmentProfile) -> str:

@@ -16,8 +16,8 @@ from segpipe.report.words import ASIDE, WHO, Words, humanise, level_words, vocab
 NOISE = "No segment"
 EVERYBODY = "Everybody"
 CLEAR = 0.3
-"""Strength from which a feature is worth a word: a typical member stands 15 percentiles above or
-below the middle of the segments."""
+"""Strength from which a feature is worth a word: a typical member stands about 15 percentiles above
+or below the usual."""
 WEAK = 0.1
 """Strength that still counts where two segments must be told apart."""
 MOST = 0.8
@@ -81,13 +81,14 @@ def name_segments(profiles: Sequence[SegmentProfile]) -> dict[int, str]:
 
 
 def _strength(feature: FeatureProfile, middle: float) -> float:
-    """-1..1: twice the distance from the middle of the segments, if it is also that of everybody.
+    """How far a typical member stands from everybody and, to a lesser part, from other segments.
 
-    Where half of the customers came once, every other segment is "frequent"; what tells it apart is
-    how it stands among the segments. But nothing is called high that is low among everybody.
+    Where half of the customers came once, all other segments are "frequent"; what tells one apart
+    is how it stands among them. But nothing is called high that is low among everybody.
     """
     apart, place = feature.position - middle, feature.position - 0.5
-    return 2 * apart if apart * place > 0 else 0.0
+    strength = 1.4 * place + 0.6 * apart
+    return strength if strength * place > 0 else 0.0
 
 
 def _middles(profiles: Sequence[SegmentProfile]) -> dict[str, float]:

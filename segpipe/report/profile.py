@@ -31,6 +31,8 @@ class FeatureProfile:
     median: float | None
     usual: float | None
     """Median of everybody."""
+    usual_mean: float | None
+    """Mean of everybody."""
     z: float | None
     """(segment mean - mean of everybody) / standard deviation of everybody."""
     lift: float | None
@@ -230,12 +232,12 @@ def _feature(
         given = exact.get(name)
         mean = float(given) if given is not None and np.isfinite(given) else None
     if everybody is None:
-        return FeatureProfile(name, mean, None, None, None, None, 0.5)
+        return FeatureProfile(name, mean, None, None, None, None, None, 0.5)
     z = (mean - everybody.mean) / everybody.sd if mean is not None and everybody.sd > 0 else None
     lift = mean / everybody.mean if mean is not None and everybody.mean > 0 else None
     place = float(np.average(everybody.rank[use], weights=weights[use])) if use.any() else 0.5
     median = _median(values[use], weights[use])
-    return FeatureProfile(name, mean, median, everybody.median, z, lift, place)
+    return FeatureProfile(name, mean, median, everybody.median, everybody.mean, z, lift, place)
 
 
 def _levels(

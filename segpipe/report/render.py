@@ -7,6 +7,7 @@ import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from segpipe.errors import ConfigError
@@ -118,6 +119,8 @@ def render(data: ReportData) -> str:
     )
     environment.filters |= {
         "number": number, "percent": percent, "human": humanise, "portrait": portrait,
+        "plain": plain,
+        "amount": amount,
         "picture": _picture, "data_uri": _data_uri,
     }  # fmt: skip
     return environment.get_template("report.html.j2").render(
@@ -139,6 +142,23 @@ def number(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return _decimal(value)
+    return MISSING if value is None else str(value)
+
+
+def amount(value: Any) -> str:
+    """``number`` of a value that may come as text, as those of the reasons do."""
+    try:
+        return number(float(value))
+    except (TypeError, ValueError):
+        return number(value)
+
+
+def plain(value: Any) -> str:
+    """What identifies a row, to be searched for: digits without separators, whole seconds."""
+    if isinstance(value, float):
+        return f"{value:.6g}" if value != int(value) else f"{value:.0f}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
     return MISSING if value is None else str(value)
 
 

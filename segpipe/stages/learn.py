@@ -29,6 +29,9 @@ from segpipe.scoring.outliers import fit_detector, reference_weights
 from segpipe.scoring.tally import Tally, TallyStep, merge_tallies, top_size
 from segpipe.values import Block, Detector, Floats, SegmentModel
 
+TELLING = ("ts", "src", "src_port", "dst", "dst_port", "proto", "service")
+"""Columns that say which log row it was, where rows have no key."""
+
 
 @dataclass(frozen=True)
 class Described:
@@ -174,6 +177,11 @@ def detect(
     )
 
 
+def told_by(built: Built) -> tuple[str, ...]:
+    """Columns by which people find a row again: its key, else when and between whom it was."""
+    return built.keys or tuple(name for name in TELLING if name in built.schema.names)
+
+
 def count(
     engine: Engine,
     built: Built,
@@ -196,7 +204,7 @@ def count(
         top_size(threshold, seen.description.rows),
         tuple(magnitudes),
         np.array(list(magnitudes.values())),
-        tuple(dict.fromkeys([*built.keys, *built.shown])),
+        tuple(dict.fromkeys([*told_by(built), *built.shown])),
     )
     tally = engine.fold(built.frame, step, merge_tallies)
     if detector is None:

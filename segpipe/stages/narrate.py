@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from segpipe.scoring.reasons import reasons
 from segpipe.scoring.tally import Tally
 from segpipe.stages.evidence import candidates, numbers, stability_of
 from segpipe.stages.intake import Intake
-from segpipe.stages.learn import Described
+from segpipe.stages.learn import Described, told_by
 from segpipe.values import Labels, SegmentModel
 
 Notes = dict[str, Any]
@@ -262,10 +263,10 @@ def _top(tally: Tally, built: Built, fitted: Fitted) -> tuple[Any, ...]:
     every = np.ones(len(rows), np.bool_)
     why = reasons(batch, x, every, fitted.scaler, fitted.model, fitted.detector).to_pylist()
     quantile = fitted.calibration.quantile(score)
-    shown = built.keys or names[:8]
+    shown = told_by(built) or names[:8]
     return tuple(
         Outlier(
-            {name: row[name] for name in shown},
+            {name: _readable(built, name, row[name]) for name in shown},
             int(said[i]),
             float(score[i]),
             float(quantile[i]),
@@ -273,3 +274,10 @@ def _top(tally: Tally, built: Built, fitted: Fitted) -> tuple[Any, ...]:
         )
         for i, row in enumerate(rows)
     )
+
+
+def _readable(built: Built, name: str, value: Any) -> Any:
+    """Times are int64 microseconds within a run."""
+    if name == "ts" and isinstance(value, int) and built.schema.field(name).type == pa.int64():
+        return datetime.fromtimestamp(value / 1e6, UTC)
+    return value
