@@ -65,7 +65,7 @@ def name_segments(profiles: Sequence[SegmentProfile]) -> dict[int, str]:
     features are told apart by degree ("very big spenders"), then by the next features, and by a
     number only if nothing differs.
     """
-    real = [p for p in profiles if p.id >= 0]
+    real = sorted((p for p in profiles if p.id >= 0), key=lambda p: p.id)
     names = {p.id: NOISE for p in profiles if p.id < 0}
     if len(real) == 1 and _hex(real[0]) is None:
         return names | {real[0].id: EVERYBODY}
