@@ -19,7 +19,7 @@ from segpipe.report.profile import (
     Separation,
     separates_nothing,
 )
-from segpipe.report.words import humanise
+from segpipe.report.words import humanise, vocabulary
 from segpipe.values import Block, Floats, Ints
 
 MISSING = "\u2013"
@@ -185,13 +185,17 @@ def percent(share: float | None) -> str:
 
 
 def portrait(profile: SegmentProfile, most: int = 3) -> list[tuple[FeatureProfile, str]]:
-    """The features that mark a segment, strongest first, each with "high" or "low"."""
-    far = sorted(profile.features, key=lambda f: -abs(round(f.position - 0.5, 6)))
-    return [
-        (f, "high" if f.position > 0.5 else "low")
-        for f in far[:most]
-        if abs(2 * f.position - 1) >= SAYING
-    ]
+    """The features that mark a segment, strongest first, each with "high" or "low".
+
+    Features of one idea (orders, orders per month) are said once, by the first of the table.
+    """
+    words, _ = vocabulary([f.name for f in profile.features])
+    heard: dict[str, FeatureProfile] = {}
+    for feature in profile.features:
+        if abs(2 * feature.position - 1) >= SAYING:
+            heard.setdefault(words[feature.name].idea, feature)
+    far = sorted(heard.values(), key=lambda f: -abs(round(f.position - 0.5, 6)))
+    return [(f, "high" if f.position > 0.5 else "low") for f in far[:most]]
 
 
 def _described(data: ReportData) -> list[SegmentProfile]:
