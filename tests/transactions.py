@@ -77,7 +77,9 @@ def ended(child: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
 def until(child: subprocess.Popen[str], stage: str) -> None:
     """Read progress until ``stage`` is done."""
     assert child.stderr is not None
+    said = []
     for line in child.stderr:
+        said.append(line)
         if line.startswith("{") and json.loads(line)["context"].get("stage") == stage:
             return
-    raise AssertionError(f"the run ended before {stage} was done")
+    raise AssertionError(f"the run ended before {stage} was done: {''.join(said[-5:])}")
