@@ -1,1 +1,1 @@
-"""Compiled and vectorised arithmetic on Arrow and NumPy arrays; the only place that imports numba."""
+"""Compiled and vectorised arithmetic on Arrow and NumPy arrays; nothing else imports numba."""

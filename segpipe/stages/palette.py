@@ -12,7 +12,7 @@ import operator
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,18 +26,18 @@ from segpipe.fit.order import ordered
 from segpipe.fit.polish import polish
 from segpipe.fit.select import Decision, select
 from segpipe.lake import record
+from segpipe.lake.publish import open_target
 from segpipe.lake.uris import absolute, locate, storing
+from segpipe.meter import Meter
 from segpipe.models.description import Description, Number
+from segpipe.models.fitted import Fitted
 from segpipe.models.scaler import Scaler, fit_scaler
 from segpipe.schema import MODEL_ID, RUN_ID, SEGMENT, SEGMENT_ID
 from segpipe.scoring.outliers import resample
-from segpipe.stages import register
+from segpipe.stages import orders, register
 from segpipe.stages.evidence import stability_of
+from segpipe.stages.orders import Order
 from segpipe.values import Ints, Sample, SegmentModel
-
-if TYPE_CHECKING:
-    from segpipe.meter import Meter
-    from segpipe.pipeline import Order
 
 WEIGHT = "count"
 COLOUR_ROWS = pa.schema(
@@ -117,11 +117,20 @@ def sampled(picture: Picture, rows: int) -> Description:
     return Description(int(weight.sum()), numbers, (), Sample(batch, drawn, np.ones(len(at))))
 
 
-def run_palette(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
-    """The palette's own straight page; see ``pipeline._run`` for its big sister."""
-    from segpipe import pipeline
-    from segpipe.lake.publish import open_target
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduced:
+    """An image's palette: the model, every colour's segment, one row a segment."""
 
+    built: Built
+    scaler: Scaler
+    model: SegmentModel
+    decision: Decision
+    segment: Ints
+    rows: list[dict[str, Any]]
+
+
+def run_palette(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
+    """Scan, reduce, write, commit; ``pipeline._run`` is its big sister."""
     c = order.config
     if c.source.format != "image":
         raise ConfigError(
@@ -133,71 +142,76 @@ def run_palette(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
     with meter.stage("scan"):
         target = open_target(c.target.uri, c.target.format)
         image = open_image(c.source.uri)
-        picture = _collapsed(image)
-        digest = _digest(image)
-        key = pipeline._run_key(order, digest)
-        if not order.dry_run:
-            target.check(c.target.partition_by)
-            if pipeline._already(order, target, key, notes):
-                return
+        picture, digest = _collapsed(image), _digest(image)
+        if orders.nothing_to_do(order, target, digest, notes):
+            return
     total = int(picture.counts.sum())
     notes |= {"rows_in": total, "rows_used": total, "rows_rejected": 0}
     notes["rejects"]["rows"] = 0
-    with pipeline._held(order, target, meter), pipeline._engine(order, meter) as engine:
-        with meter.stage("features"):
-            built = see(engine, picture)
-        with meter.stage("describe"):
-            description = sampled(picture, c.fit.sample_rows)
-            scaler = fit_scaler(description, "none")
-            x, w = scaler.transform(description.sample.batch), description.sample.weight
-        with meter.stage("select"):
-            decision = select(
-                x, w, model=c.fit.model, k=c.fit.k, k_max=c.fit.k_max,
-                covariance=c.fit.covariance, n_init=c.fit.n_init, min_share=c.fit.min_share,
-                density_rows=c.fit.density_rows, seed=c.seed, unit=scaler.unit,
-            )  # fmt: skip
-        with meter.stage("polish"):
-            polished = polish(
-                engine, built.frame, scaler, decision.model, c.fit.polish_passes, weight=WEIGHT
-            )
-            model = ordered(polished.model, x, w)
-        with meter.stage("label"):
-            label = LabelOf(scaler, model)
-            found = engine.fold(built.frame, label, operator.add)
-            segment = np.concatenate(found)
-            rows = palette_rows(picture, segment, scaler, model)
-            _tell(notes, decision, model, polished.inertia * scaler.unit**2, rows)
+    with orders.held(order, target, meter), orders.engine_of(order, meter) as engine:
+        found = _reduce(order, meter, notes, engine, picture)
         if order.dry_run:
             notes["status"] = "dry_run"
             return
         with meter.stage("write"):
+            png = quantised_png(picture, found.segment, found.rows)
+            told = {"image": c.source.uri, "k": found.model.k, "colours": _public(found.rows)}
+            text = json.dumps(told, indent=1).encode()
+            fitted = _fitted(order, digest, found, notes)
             folder = record.run_folder(target.uri, order.run_id)
-            png = quantised_png(picture, segment, rows)
-            text = json.dumps(
-                {"image": c.source.uri, "k": model.k, "colours": _public(rows)}, indent=1
-            )
-            fitted = register.fitted_of(
-                register.model_id(pipeline._run_key(order, digest, "")), "pixels", Plan((), {}, pixels.LAB, ()), built, scaler,
-                model, None, None, {r["segment_id"]: r["hex"] for r in rows}, notes["quality"],
-            )  # fmt: skip
             notes["model_uri"] = register.save_fitted(target.uri, fitted)
             notes["decision"] = record.write_json(
-                target.uri, order.run_id, "decision", decision.evidence
+                target.uri, order.run_id, "decision", found.decision.evidence
             )
-            for name, data in (("palette.png", png), ("palette.json", text.encode())):
+            for name, data in (("palette.png", png), ("palette.json", text)):
                 _put(f"{folder}/{name}", data)
-            files = _stage(engine, order, target, rows, fitted.model_id)
+            files = _stage(engine, order, target, found.rows, fitted.model_id)
             notes["rows_labelled"] = total
-        with meter.stage("commit"):
-            metadata = {"run_id": order.run_id, "run_key": key, "model_id": fitted.model_id}
-            order.interrupts.hold()
-            done = target.commit(files, COLOUR_ROWS, c.target.partition_by, metadata)
-            notes["palette"] = {}
-            for kind, data in (("png", png), ("json", text.encode())):
-                notes["palette"][kind] = _put(f"{target.uri}/palette.{kind}", data)
-            notes["labels"] = {"uri": target.uri, "format": target.format, "version": done.version}
-            notes["status"] = "already_done" if done.already else "done"
-            target.clean(order.run_id, order.started)
+        orders.commit(order, meter, notes, target, files, COLOUR_ROWS, digest, fitted)
+        places = (("png", png), ("json", text))
+        notes["palette"] = {k: _put(f"{target.uri}/palette.{k}", data) for k, data in places}
+
+
+def _reduce(
+    order: Order, meter: Meter, notes: dict[str, Any], engine: Engine, picture: Picture
+) -> Reduced:
+    c = order.config
+    with meter.stage("features"):
+        built = see(engine, picture)
+    with meter.stage("describe"):
+        description = sampled(picture, c.fit.sample_rows)
+        scaler = fit_scaler(description, "none")
+        x, w = scaler.transform(description.sample.batch), description.sample.weight
+    with meter.stage("select"):
+        decision = select(
+            x, w, model=c.fit.model, k=c.fit.k, k_max=c.fit.k_max, covariance=c.fit.covariance,
+            n_init=c.fit.n_init, min_share=c.fit.min_share, density_rows=c.fit.density_rows,
+            seed=c.seed, unit=scaler.unit,
+        )  # fmt: skip
+    with meter.stage("polish"):
+        passes = c.fit.polish_passes
+        polished = polish(engine, built.frame, scaler, decision.model, passes, weight=WEIGHT)
+        model = ordered(polished.model, x, w)
+    with meter.stage("label"):
+        segment = np.concatenate(engine.fold(built.frame, LabelOf(scaler, model), operator.add))
+        rows = palette_rows(picture, segment, scaler, model)
+        _tell(notes, decision, model, polished.inertia * scaler.unit**2, rows)
+    return Reduced(built, scaler, model, decision, segment, rows)
+
+
+def _fitted(order: Order, digest: str, found: Reduced, notes: dict[str, Any]) -> Fitted:
+    return register.fitted_of(
+        register.model_id(orders.run_key(order, digest, "")),
+        "pixels",
+        Plan((), {}, pixels.LAB, ()),
+        found.built,
+        found.scaler,
+        found.model,
+        None,
+        None,
+        {r[SEGMENT_ID]: r["hex"] for r in found.rows},
+        notes["quality"],
+    )
 
 
 def _collapsed(image: npt.NDArray[np.uint8]) -> Picture:
