@@ -157,3 +157,20 @@ def test_a_signal_leaves_the_target_untouched(source, tmp_path, name, sent, code
     assert DeltaTable(tmp_path / "out").version() == 0
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.parquet")} == before
     assert not list((tmp_path / "out" / "_segpipe" / "live").iterdir())
+
+
+@pytest.mark.parametrize("stage", ["rejects", "write"])
+def test_a_run_stopped_near_its_commit_has_published_or_takes_its_files_away(
+    source, tmp_path, stage
+):
+    held = tree(source, tmp_path / "out")
+    go("local", held, MARCH)
+    child = started(config(tmp_path, held), "--as-of", APRIL)
+    until(child, stage)
+    child.send_signal(signal.SIGTERM)
+    code, summary = ended(child)
+    assert (code, summary["status"]) in ((143, "interrupted"), (0, "done"))
+    table = DeltaTable(tmp_path / "out")
+    assert table.version() == (1 if code == 0 else 0)
+    on_disk = {p.name for p in (tmp_path / "out").glob("as_of=*/*.parquet")}
+    assert on_disk == {uri.split("/")[-1] for uri in table.file_uris()}
