@@ -26,6 +26,8 @@ BORDER_ROWS, BORDER_SHARE, SIDE_ROWS = 30, 0.01, 10
 """Two clusters are neighbours if they are the two nearest of so many rows, with so many a side."""
 HINT_P = 0.05
 HINT_ROWS = 400
+INNER_P, INNER_ROWS = 0.01, 100
+"""Stricter than ``HINT_P``: a cluster that is called two must be. Fewer rows say nothing."""
 LOPSIDED = 2.0
 
 Rows = npt.NDArray[np.intp]
@@ -106,6 +108,21 @@ def structure_hint(x: Block, w: Floats, seed: int) -> tuple[float, float]:
     pairs = np.sqrt(d2[np.triu_indices(len(rows), 1)])
     component = principal_axis(x, w) @ x.astype(np.float64)
     return dip_p(pairs) if len(pairs) else 1.0, dip_p(component, w)
+
+
+def has_inner_structure(x: Block, w: Floats, label: Ints, k: int, seed: int) -> bool:
+    """Whether one of ``k`` clusters has itself more than one mode (Bonferroni over clusters).
+
+    Two halves of two interleaved moons have a valley between them, and yet are no clusters.
+    """
+    for c in range(k):
+        member = label == c
+        if member.sum() < INNER_ROWS:
+            continue
+        rows = np.ascontiguousarray(x[:, member])
+        if 2.0 * k * min(structure_hint(rows, w[member], seed)) < INNER_P:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import Any
 from segpipe.errors import ConfigError
 from segpipe.fit import evidence as facts
 from segpipe.fit.decision import (
+    DBCV_ERROR,
     DENSITY_GAIN,
     DENSITY_NOISE,
-    MERGED_GAIN,
     NOISY,
     Data,
     Decision,
@@ -102,5 +102,5 @@ def _density_wins(score: dict[str, float], tail: float) -> bool:
     """Whether HDBSCAN's validity is enough better than that of the centre models."""
     gain = score["hdbscan"] - score["kmeans"]
     if tail > NOISY:  # validity counts background rows against whoever must label them
-        return gain >= -MERGED_GAIN
-    return gain >= DENSITY_GAIN and score["hdbscan"] - score.get("merged", -2.0) >= MERGED_GAIN
+        return gain >= -DBCV_ERROR
+    return gain >= DENSITY_GAIN and score["hdbscan"] >= score.get("merged", -2.0) - DBCV_ERROR

@@ -74,7 +74,9 @@ def sweep_kmeans(
 
     Of several such K the largest wins whose every border shows a valley: a segment of 1 % moves
     the mean silhouette by less than 1 %, and yet is one. Vetoes: a cluster below ``min_share``, or
-    a mean Jaccard below .6; dropped if nothing is left. None without two distinct rows.
+    a mean Jaccard below .6; dropped if nothing is left. A K that leaves modes inside a cluster
+    gives way to an equally good larger one that does not, though it be unstable: the cuts of an
+    arc move, and ``fallback`` joins its pieces again. None without two distinct rows.
     """
     models: dict[int, Floats] = {}
     table: list[dict[str, Any]] = []
@@ -100,6 +102,7 @@ def sweep_kmeans(
         row = _good(x, w, models, table)
         row.setdefault("stability", stability(x, w, models[row["k"]], seed).tolist())
         open_rows = [row]
+    row = _without_modes(x, w, models, table, row, seed)
     k = int(row["k"])
     label, _, _ = kernel.nearest(x, models[k])
     others = [r for r in table if r["k"] != k and (r["veto"] is None or len(open_rows) == 1)]
@@ -181,3 +184,33 @@ def _good(
             chosen = row
             break
     return chosen
+
+
+def _tied(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those not significantly below the best silhouette, by rising K as they come."""
+    best = max(rows, key=lambda r: float(r["simplified_silhouette"]))
+    slack = max(SIGNIFICANT * best["standard_error"], LEAST_GAIN)
+    return [r for r in rows if r["simplified_silhouette"] >= best["simplified_silhouette"] - slack]
+
+
+def _without_modes(
+    x: Block,
+    w: Floats,
+    models: dict[int, Floats],
+    table: list[dict[str, Any]],
+    chosen: dict[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """``chosen``, or the smallest larger K of an equal silhouette that leaves no inner modes."""
+
+    def inner(row: dict[str, Any]) -> bool:
+        centres = models[row["k"]]
+        label, _, _ = kernel.nearest(x, centres)
+        return facts.has_inner_structure(x, w, label, len(centres), seed)
+
+    tied = [r for r in _tied(table) if r["k"] > chosen["k"] and r["veto"] != "share"]
+    if not tied or not inner(chosen):
+        return chosen
+    row = next((r for r in tied if not inner(r)), chosen)
+    row.setdefault("stability", stability(x, w, models[row["k"]], seed).tolist())
+    return row
