@@ -19,7 +19,8 @@ for candidate in python3 python3.13 python3.12 python3.11; do
 done
 [ -n "$python" ] || { echo "setup: Python 3.11 or newer is needed; install it (Debian: python3)" >&2; exit 78; }
 
-if [ ! -x .venv/bin/python ]; then
+# pip is what a Debian Python without python3-venv leaves out, after making the folder
+if [ ! -x .venv/bin/pip ]; then
     "$python" -m venv .venv || {
         echo "setup: $python cannot make virtual environments; install its venv module (Debian: python3-venv)" >&2
         exit 78
