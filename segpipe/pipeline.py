@@ -217,6 +217,7 @@ def _learn(job: Job) -> tuple[Fitted, int]:
         return fitted, tally.total
     with meter.stage("report"):
         uri, run_id = job.target.uri, order.run_id
+        notes["seconds"] = dict(meter.seconds)  # so far: the page shows them
         notes["model_uri"] = register.save_fitted(uri, fitted)
         notes["decision"] = record.write_json(uri, run_id, "decision", decision.evidence)
         notes["report"] = narrate.write_report(

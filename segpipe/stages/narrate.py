@@ -233,6 +233,7 @@ def _page(
             score_counts=binned,
             top=_top(tally, built, fitted) if calibration is not None else (),
             rejects=notes["rejects"]["reasons"],
+            seconds=notes["seconds"],
             versions={
                 p: importlib.metadata.version(p) for p in ("numpy", "pyarrow", "scikit-learn")
             },
