@@ -95,7 +95,9 @@ def to_rgb(lab: Floats) -> npt.NDArray[np.uint8]:
 
 
 def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
-    """(height, width, 3) bytes; transparency is dropped, grey becomes three equal channels.
+    """(height, width, 3) bytes as a viewer shows them: upright, transparency on white.
+
+    Grey becomes three equal channels, of 16 bits the upper eight.
 
     Raises
     ------
@@ -104,11 +106,18 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     DataError
         It is no image, or a broken one.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # convert() would clip at 255
+                grey = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            if upright.has_transparency_data:
+                whole = upright.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
+            return np.asarray(upright.convert("RGB"))
     except FileNotFoundError as error:
         raise InputMissing(f"there is no file {path}.") from error
     except PermissionError as error:

@@ -11,7 +11,7 @@ import json
 import operator
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from segpipe.engines.protocol import Engine
-from segpipe.errors import ConfigError
+from segpipe.errors import ConfigError, DataError
 from segpipe.features import pixels
 from segpipe.features.plan import Built, Plan
 from segpipe.fit.order import ordered
 from segpipe.fit.polish import polish
-from segpipe.fit.select import Decision, select
+from segpipe.fit.quantiser import enough, left_over
+from segpipe.fit.select import DENSITY, Decision, select
 from segpipe.lake import record
 from segpipe.lake.publish import open_target
 from segpipe.lake.uris import absolute, locate, storing
@@ -176,6 +177,12 @@ def _reduce(
     order: Order, meter: Meter, notes: dict[str, Any], engine: Engine, picture: Picture
 ) -> Reduced:
     c = order.config
+    colours = picture.colours.num_rows
+    centred = c.fit.model not in DENSITY
+    if isinstance(c.fit.k, int) and colours < c.fit.k:
+        raise DataError(
+            f"{c.fit.k} colours were asked for; the image has only {colours}.", "Ask for fewer."
+        )
     with meter.stage("features"):
         built = see(engine, picture)
     with meter.stage("describe"):
@@ -183,11 +190,16 @@ def _reduce(
         scaler = fit_scaler(description, "none")
         x, w = scaler.transform(description.sample.batch), description.sample.weight
     with meter.stage("select"):
+        left = left_over(x, w, c.fit.k_max, c.seed) if c.fit.k == "auto" and centred else {}
         decision = select(
-            x, w, model=c.fit.model, k=c.fit.k, k_max=c.fit.k_max, covariance=c.fit.covariance,
-            n_init=c.fit.n_init, min_share=c.fit.min_share, density_rows=c.fit.density_rows,
-            seed=c.seed, unit=scaler.unit,
+            x, w, model=c.fit.model, k=enough(left) if left else c.fit.k, k_max=c.fit.k_max,
+            covariance=c.fit.covariance, n_init=c.fit.n_init, min_share=c.fit.min_share,
+            density_rows=c.fit.density_rows, seed=c.seed, unit=scaler.unit,
         )  # fmt: skip
+        if left:
+            why = f"palettes of {decision.k} leave {left[decision.k]:.1%} of the colour variance"
+            found = decision.evidence | {"left_over": {str(k): v for k, v in left.items()}}
+            decision = replace(decision, why=why, evidence=found | {"why": why})
     with meter.stage("polish"):
         passes = c.fit.polish_passes
         polished = polish(engine, built.frame, scaler, decision.model, passes, weight=WEIGHT)
