@@ -15,10 +15,13 @@ from segpipe.engines import library
 from segpipe.engines.library import Transform
 from segpipe.engines.protocol import LibraryParams
 from segpipe.engines.sparkerrors import translated
+from segpipe.fit.mixture import REG_COVAR
 from segpipe.models.kmeans import KMeansModel
 from segpipe.models.mixture import MixtureModel
 
 VECTORS = pa.schema([("x", pa.list_(pa.float64()))])
+PART_ROWS = 20_000
+"""Rows of a partition: an iteration over tiny ones is nothing but the starting of tasks."""
 MAX_ITER = 100
 """MLlib stops at 20, often before it has converged."""
 TOLERANCE = 1e-4
@@ -58,9 +61,11 @@ def fit(
     with translated():
         rows = arrays.select(array_to_vector("x").alias("features")).persist()
         try:
-            library.few_rows(rows.count(), params.k)
+            size = rows.count()
+            library.few_rows(size, params.k)
+            fewer = rows.coalesce(-(-size // PART_ROWS))
             seeds = range(params.seed, params.seed + params.n_init)
-            models = [_fit_one(rows, params, seed) for seed in seeds]
+            models = [_fit_one(fewer, params, seed) for seed in seeds]
         finally:
             rows.unpersist()
     return library.best(engine, frame, transform, models)
@@ -72,10 +77,14 @@ def _fit_one(rows: Any, params: LibraryParams, seed: int) -> KMeansModel | Mixtu
     if params.model == "gmm":
         fitted = GaussianMixture(k=params.k, seed=seed, maxIter=MAX_ITER, tol=TOLERANCE).fit(rows)
         parts = fitted.gaussiansDF.collect()
+        covariances = np.array([part["cov"].toArray() for part in parts])
+        # MLlib lets a component shrink onto equal values, where the likelihood has no bound and
+        # the covariance no inverse: the least variance of the other libraries holds for it too.
+        covariances += REG_COVAR * np.eye(covariances.shape[-1])
         return MixtureModel(
             np.array(fitted.weights, dtype=np.float64),
             np.array([part["mean"].toArray() for part in parts]),
-            np.array([part["cov"].toArray() for part in parts]),
+            covariances,
             "full",
         )
     kinds = {"kmeans": KMeans, "bisecting": BisectingKMeans}
