@@ -107,7 +107,7 @@ def _chosen(data: Data, asked: Request) -> Decision:
         return _one(data, asked, found, reason)
     if asked.model == "auto":
         return _family(data, asked, found, sweep)
-    k, rule = sweep.k, f"silhouette {sweep.silhouette:.2f}"
+    k, rule = sweep.k, f"simplified silhouette {sweep.silhouette:.2f}"
     if asked.model == "gmm":
         mixtures = sweep_mixtures(data.few, data.few_w, asked.k_max, asked.covariance, asked.seed)
         found["gmm"] = mixtures.table
@@ -125,8 +125,8 @@ def _family(data: Data, asked: Request, found: dict[str, Any], sweep: Sweep) -> 
     if split and balls and calm:
         found["runner_up"] = sweep.runner_up
         why = (
-            f"{k} round clusters of similar spread (silhouette {sweep.silhouette:.2f}, stability "
-            f"{sweep.stability:.2f}) with a valley at every border"
+            f"{k} round clusters of similar spread (simplified silhouette {sweep.silhouette:.2f}, "
+            f"stability {sweep.stability:.2f}) with a valley at every border"
         )
         return decide(fit_named("kmeans", data, k, asked), data, asked, found, why)
     mixtures = sweep_mixtures(data.few, data.few_w, asked.k_max, asked.covariance, asked.seed)
