@@ -24,6 +24,8 @@ _LOST = re.compile(
     r"|NO_ACTIVE_SESSION|Answer from Java side is empty|Python worker exited unexpectedly"
 )
 
+_UNANSWERED = re.compile(r"An error occurred while calling \S+")
+
 
 def packed(step: Callable[[Any], Any], batches: Any) -> bytes:
     """``step(batches)`` or the expected error it raised, pickled.
@@ -77,7 +79,9 @@ def known(error: BaseException) -> SegpipeError | None:
         kind: type[SegpipeError] = getattr(errors, name)
         return kind(message, hint)
     lost = _LOST.search(text)
-    if lost or isinstance(error, Py4JNetworkError | ConnectionError):
+    # A call that the JVM never answered has no Java exception behind it, only this sentence.
+    silent = type(error) is Py4JError and _UNANSWERED.fullmatch(text.strip())
+    if lost or silent or isinstance(error, Py4JNetworkError | ConnectionError):
         return TemporaryError(
             f"the Spark cluster was lost: {lost.group(0) if lost else type(error).__name__}",
             "look at its logs, give it more memory if executors died, or retry",
