@@ -77,3 +77,17 @@ def test_evidence_is_strict_json():
         "b": [3, 0.333333],
         "5": {"i": 0, "j": 1, "rows": 30, "p": 0.5},
     }
+
+
+def test_modes_inside_a_cluster_are_seen():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 1200)).astype(np.float32)
+    x[0, 600:] += 12
+    halves = (np.arange(1200) >= 600).astype(np.int32)
+    mixed = (np.arange(1200) % 2).astype(np.int32)  # two modes in each
+    w = np.ones(1200)
+    assert not evidence.has_inner_structure(x, w, halves, 2, 0)
+    assert evidence.has_inner_structure(x, w, mixed, 2, 0)
+    assert not evidence.has_inner_structure(x[:, ::10], w[::10], mixed[::10], 2, 0), (
+        "60 rows: unsaid"
+    )
