@@ -88,6 +88,5 @@ def test_modes_inside_a_cluster_are_seen():
     w = np.ones(1200)
     assert not evidence.has_inner_structure(x, w, halves, 2, 0)
     assert evidence.has_inner_structure(x, w, mixed, 2, 0)
-    assert not evidence.has_inner_structure(x[:, ::10], w[::10], mixed[::10], 2, 0), (
-        "60 rows: unsaid"
-    )
+    few = slice(None, None, 11)  # 55 rows a cluster say nothing
+    assert not evidence.has_inner_structure(x[:, few], w[few], mixed[few], 2, 0)
