@@ -1,6 +1,6 @@
-"""The errors a user meets: what was asked, what was found, what to do, and whether a scheduler may retry.
+"""The errors a user meets: what was asked, what was found, what to do, may a scheduler retry.
 
-Exit codes follow BSD sysexits; ``interface.md`` in the design notes and the README list what each one covers.
+Exit codes follow BSD sysexits; the README lists what each one covers.
 """
 
 from __future__ import annotations
