@@ -6,4 +6,4 @@ bin=.venv/bin
 "$bin"/ruff check .
 "$bin"/ruff format --check .
 "$bin"/mypy
-"$bin"/lint-imports
+"$bin"/lint-imports --no-cache

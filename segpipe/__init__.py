@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ __all__ = ["__version__", "fit", "run", "score"]
 
 def __getattr__(name: str) -> Any:
     if name in {"run", "fit", "score"}:
-        from segpipe import pipeline
-
-        return getattr(pipeline, name)
+        # By name: an import statement here would put every module below the pipeline above it.
+        return getattr(importlib.import_module("segpipe.pipeline"), name)
     raise AttributeError(f"module 'segpipe' has no attribute {name!r}")
