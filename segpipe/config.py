@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from segpipe.errors import ConfigError, InputMissing
+from segpipe.errors import ConfigError, FlagError, InputMissing
 
 ENV_PREFIX = "SEGPIPE__"
 
@@ -229,7 +229,7 @@ def load(
     for item in overrides:
         dotted, equals, value = item.partition("=")
         if not equals:
-            raise ConfigError(f"--set {item!r} is no key=value.", "Write it as --set fit.k=8.")
+            raise FlagError(f"--set {item!r} is no key=value.", "Write it as --set fit.k=8.")
         _set(tree, _split(dotted), _scalar(value, dotted), dotted)
     return validate(tree, str(path))
 

@@ -29,6 +29,12 @@ class SegpipeError(Exception):
         return type(self), (self.message, self.hint)
 
 
+class FlagError(SegpipeError):
+    """A command-line flag cannot be read (2)."""
+
+    code = USAGE
+
+
 class DataError(SegpipeError):
     """The data break the contract or a quality gate (65): a retry cannot help."""
 

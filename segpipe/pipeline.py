@@ -18,7 +18,7 @@ from segpipe import config as configs
 from segpipe.config import Config
 from segpipe.engines.open import open_engine
 from segpipe.engines.protocol import Engine
-from segpipe.errors import SegpipeError
+from segpipe.errors import ConfigError, SegpipeError
 from segpipe.features.plan import Built
 from segpipe.features.sets import SETS
 from segpipe.interrupts import Interrupted, Interrupts
@@ -165,21 +165,26 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
                 table, orders.keep_of(c), grouped, c.target.partition_by, plan
             )
             terms = intake.compiled(table, plan, c.source, c.contract, day, carry)
-            taken = intake.take_in(
-                engine, table, plan, terms, day, c.contract.duplicates,
-                c.contract.max_reject_share, grouped,
-            )  # fmt: skip
+            taken = intake.take_in(engine, table, plan, terms, day, c.contract.duplicates, grouped)
             narrate.counts(notes, taken)
+            intake.gates(taken, c.contract.max_reject_share, order.mode != "score" and not grouped)
         with meter.stage("features"):
             built = intake.with_constants(
                 engine, taken.build(engine, featureset), order.partitions, c.target.partition_by
             )
+            stamped = day is not None or AS_OF in c.target.partition_by
+            if stamped and taken.as_of is None:
+                raise ConfigError(
+                    "target.partition_by names as_of, but no day is known.",
+                    "Give --as-of, or map a time column to ts under source.columns.",
+                )
+            publish.label_schema(built, orders.keep_of(c), c.target.partition_by, stamped)
         job = Job(order, meter, notes, target, engine, taken, built)
         fitted, total = _reuse(job) if order.mode == "score" else _learn(job)
         if order.dry_run:
             notes["status"] = "dry_run"
         elif order.mode != "fit":
-            _publish(job, fitted, total, day is not None)
+            _publish(job, fitted, total, stamped)
 
 
 def _learn(job: Job) -> tuple[Fitted, int]:
@@ -194,6 +199,10 @@ def _learn(job: Job) -> tuple[Fitted, int]:
         notes["warnings"] = seen.warnings(notes["warnings"])
     with meter.stage("select"):
         decision = learn.choose(seen, c.fit, c.seed)
+        if c.fit.model not in ("auto", decision.kind):
+            notes["warnings"].append(
+                f"fit.model {c.fit.model} became {decision.kind}: {decision.why}"
+            )
     with meter.stage("polish"):
         model = learn.settle(engine, built, seen, c.fit, decision, c.seed)
     with meter.stage("detect"):
@@ -240,7 +249,7 @@ def _reuse(job: Job) -> tuple[Fitted, int]:
     return fitted, tally.total
 
 
-def _publish(job: Job, fitted: Fitted, total: int, dated: bool) -> None:
+def _publish(job: Job, fitted: Fitted, total: int, stamped: bool) -> None:
     """Set rejected rows aside, write the label table's files, commit them in one step."""
     order, meter, notes, target = job.order, job.meter, job.notes, job.target
     c, by = order.config, order.config.target.partition_by
@@ -257,7 +266,7 @@ def _publish(job: Job, fitted: Fitted, total: int, dated: bool) -> None:
             by,
             order.run_id,
             job.taken.as_of,
-            dated or AS_OF in by,
+            stamped,
         )
         files = publish.write(job.engine, job.built, present, target, order.run_id, by)
         notes["rows_labelled"] = sum(f.rows for f in files)

@@ -59,6 +59,8 @@ def make(kind: str, rows: int, out: str, seed: int = 0) -> Made:
     ConfigError
         Unknown kind, rows below 1, or ``out`` exists already.
     """
+    if out.endswith(".csv"):
+        raise ConfigError(f"--out {out} ends in .csv; Parquet is written.", "End it in .parquet.")
     if kind not in KINDS:
         raise ConfigError(
             f"data of kind {kind!r} were asked for.", hint=f"there are {', '.join(KINDS)}"

@@ -58,6 +58,8 @@ def plan(
     wanted = dict.fromkeys(names) if asked is None else dict.fromkeys([*asked, *chosen])
     for name in wanted:
         if name in request.keys or name == TIME:
+            if asked is not None:
+                warnings.append(f"column {name!r} is a key or the time")
             continue
         kind, found = schema.field(names[name]).type, facts.get(names[name])
         role = _role(name, kind, found, request, asked is not None)

@@ -266,7 +266,7 @@ def compile_contract(
     rules and for a source column that bears one of our names.
     """
     mapped = set(mapping.values())
-    taken = sorted(name for name in schema.names if name in OURS and name not in mapped)
+    taken = sorted(name for name in schema.names if name.lower() in OURS and name not in mapped)
     if taken:
         raise ConfigError(
             f"the source has columns {taken}, which are names that segpipe writes.",
@@ -290,7 +290,7 @@ def compile_contract(
         columns=bound,
         keys=tuple(keys),
         rules=compiled,
-        carried=tuple(name for name in kept if name not in OURS),
+        carried=tuple(name for name in kept if name.lower() not in OURS),
         window=window,
         time_column=next((column.name for column in bound if column.kind == "time"), None),
         time_format=time_format,

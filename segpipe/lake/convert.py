@@ -256,6 +256,16 @@ def _moment(text: str | None) -> int | None:
 def _epoch(array: pa.Array) -> Converted:
     if pa.types.is_integer(array.type) and not pa.types.is_uint64(array.type):
         ticks, missing = _plain_int(array.cast(pa.int64()))
+        # 20110309 is a day to everybody; as epoch seconds it would lie in August 1970.
+        year, month, day = ticks // 10_000, ticks // 100 % 100, ticks % 100
+        written = (year >= 1900) & (year <= 2100) & (month >= 1) & (month <= 12)
+        written &= (day >= 1) & (day <= 31)
+        months = (np.where(written, year, 1970) - 1970) * 12 + np.where(written, month, 1) - 1
+        first = months.astype("datetime64[M]").astype("datetime64[D]")
+        days = first.astype(np.int64) + np.where(written, day, 1) - 1
+        written &= (first + (days - first.astype(np.int64))).astype(
+            "datetime64[M]"
+        ) == first.astype("datetime64[M]")
         size = np.abs(ticks)
         seconds, millis, micros = size < 10**11, size < 10**14, size < 10**17
         times = [
@@ -264,7 +274,12 @@ def _epoch(array: pa.Array) -> Converted:
             ticks,
         ]
         return Converted(
-            _int64(np.select([seconds, millis, micros], times, ticks // 1_000), missing),
+            _int64(
+                np.select(
+                    [written, seconds, millis, micros], [days * _DAY_US, *times], ticks // 1_000
+                ),
+                missing,
+            ),
             np.zeros(len(array), np.bool_),
         )
     values = _finite(array.cast(pa.float64(), safe=False))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from segpipe.errors import ConfigError
+from segpipe.errors import ConfigError, DataError
 from segpipe.lake import hive
 from segpipe.lake.columnar import plain
 from segpipe.lake.uris import locate, storing
@@ -70,7 +70,13 @@ def _store(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return array.cast(pa.duration("us"), safe=False).cast(pa.int64())
     if pa.types.is_timestamp(kind) and pa.types.is_timestamp(array.type) and array.type.tz is None:
         return array.cast(pa.timestamp("us"), safe=False).cast(kind)
-    return array.cast(kind, safe=not pa.types.is_timestamp(kind))
+    try:
+        return array.cast(kind, safe=not pa.types.is_timestamp(kind))
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"a value of type {array.type} does not fit the stored type {kind}: {error}.",
+            "map the column to text in the source, or leave it out with target.keep.",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

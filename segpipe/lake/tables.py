@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.errors import ConfigError, DataError, InputMissing
+from segpipe.errors import ConfigError, DataError, FlagError, InputMissing
 from segpipe.lake import columnar, delimited, hive
 from segpipe.lake.deltasource import open_delta
 from segpipe.lake.expr import Expr, compile_expr
@@ -115,7 +115,9 @@ def _untyped_filter(part: str) -> str:
 
 def _partition_filter(part: str, schema: pa.Schema) -> str:
     name, equals, value = part.partition("=")
-    if not equals or name not in schema.names:
+    if not equals:
+        raise FlagError(f"--partition {part!r} holds no value.", "write --partition COLUMN=VALUE.")
+    if name not in schema.names:
         raise ConfigError(
             f"--partition {part!r} names no column of the table; it has {schema.names}.",
             "write --partition COLUMN=VALUE.",

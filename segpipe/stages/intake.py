@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import pyarrow as pa
 from segpipe.config import Contract as ContractSection
 from segpipe.config import Features, Source
 from segpipe.engines.protocol import Engine, Frame
-from segpipe.errors import ConfigError, DataError
+from segpipe.errors import ConfigError, DataError, FlagError
 from segpipe.features.plan import Built, Plan, Request
 from segpipe.features.sets import SETS, FeatureSet
 from segpipe.features.typing import sniff
@@ -69,7 +70,7 @@ def parse_day(text: str | None) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"--as-of {text!r} is no day.", "Write it as 2011-12-09.") from None
+        raise FlagError(f"--as-of {text!r} is no day.", "Write it as 2011-12-09.") from None
 
 
 def end_of(day: date) -> int:
@@ -78,7 +79,13 @@ def end_of(day: date) -> int:
 
 
 def _day_of(us: int) -> date:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).date()
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).date()
+    except OverflowError:
+        raise DataError(
+            "the latest time lies beyond the year 9999.",
+            "Set such rows aside: contract.rules, for example \"ts < '2100-01-01'\".",
+        ) from None
 
 
 def keys_of(contract: ContractSection, featureset: FeatureSet) -> tuple[str, ...]:
@@ -89,7 +96,14 @@ def keys_of(contract: ContractSection, featureset: FeatureSet) -> tuple[str, ...
 def plan_for(
     engine: Engine, table: Table, source: Source, contract: ContractSection, features: Features
 ) -> Plan:
-    """What the feature set reads of this table."""
+    """What the feature set reads of this table; a mapping to an absent column is a mistake."""
+    lost = {o: t for o, t in source.columns.items() if t not in table.schema.names}
+    if lost:
+        near = difflib.get_close_matches(next(iter(lost.values())), table.schema.names, 1)
+        raise DataError(
+            f"source.columns maps {lost}; the source has {table.schema.names}.",
+            f"Did you mean {near[0]!r}?" if near else "Correct or remove the mapping.",
+        )
     featureset = SETS[features.set]
     chosen = features.categorical
     request = Request(
@@ -116,18 +130,15 @@ def compiled(
     carry: Sequence[str] | None,
 ) -> Contract:
     """The contract of this table; ``carry`` None = every source column."""
+    # Without a time column --as-of names the day that the whole table stands for.
     has_time = any(c.kind == "time" for c in plan.columns)
-    if day is not None and not has_time:
-        raise ConfigError(
-            "--as-of was given, but no time column is read.", "Map one to ts under source.columns."
-        )
     return compile_contract(
         table.schema,
         plan.columns,
         plan.mapping,
         plan.request.keys,
         [(r.name, r.expr, r.action) for r in contract.rules],
-        None if day is None else (None, end_of(day)),
+        (None, end_of(day)) if day is not None and has_time else None,
         "all" if carry is None else carry,
         source.options.get("time_format"),
         source.format == "csv",
@@ -141,17 +152,14 @@ def take_in(
     compiled_contract: Contract,
     day: date | None,
     duplicates: str,
-    max_reject_share: float,
     grouped: bool,
 ) -> Intake:
-    """Judge every row once; the quality gates of the contract hold for what is returned.
+    """Judge every row once; ``gates`` then decides whether the run goes on.
 
     Raises
     ------
     DataError
-        A gate fails: rejects above the share, a ``fail`` rule, duplicate keys, useless columns.
-    InputMissing
-        No row is left to judge.
+        Duplicate keys, where they are not allowed.
     """
     frame = engine.scan(table, compiled_contract.reads)
     audit: Audit = engine.fold(frame, compiled_contract.audit, merge_audits)
@@ -159,14 +167,26 @@ def take_in(
         compiled_contract, audit = _without_doubles(
             engine, table, compiled_contract, audit, duplicates
         )
-    audit.check(max_reject_share)
-    if not grouped and audit.rows_used == 1:
-        raise DataError("the table has one usable row; nothing can be compared with it.")
     if day is None and audit.last_ts is not None:
         day = _day_of(audit.last_ts)
     if day is not None:
         plan = replace(plan, request=replace(plan.request, as_of_end_us=end_of(day)))
     return Intake(table, plan, compiled_contract, audit, day)
+
+
+def gates(taken: Intake, max_reject_share: float, fitting: bool) -> None:
+    """The contract's quality gates.
+
+    Raises
+    ------
+    DataError
+        Rejects above the share, a ``fail`` rule, useless required columns, one row to fit on.
+    InputMissing
+        No row is left to judge.
+    """
+    taken.audit.check(max_reject_share)
+    if fitting and taken.audit.rows_used == 1:
+        raise DataError("the table has one usable row; nothing can be compared with it.")
 
 
 def _without_doubles(

@@ -108,7 +108,8 @@ def learnt(
         "inertia": tally.inertia(model, seen.scaler.unit),
         "silhouette": decision.evidence.get("silhouette"),
         "stability": stability_of(decision.evidence),
-        "natural_segments": decision.natural,
+        # one segment that was asked for says nothing of the data
+        "natural_segments": None if decision.evidence["asked"]["k"] == 1 else decision.natural,
     }
     if calibration is not None:
         notes["outliers"] = {

@@ -11,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from segpipe.engines.protocol import Engine
+from segpipe.errors import ConfigError
 from segpipe.features.plan import Built
 from segpipe.lake.contract import CARRIED
 from segpipe.lake.publication import Publication
 from segpipe.lake.publish import Target
-from segpipe.lake.staging import Writer
+from segpipe.lake.staging import Writer, check_partition_by
 from segpipe.models.fitted import Fitted
 from segpipe.scoring.label import Labeller, output_schema
 from segpipe.values import StagedFile
@@ -33,18 +34,17 @@ class Presented:
         return pa.RecordBatch.from_arrays(self.label(batch).columns, schema=self.schema)
 
 
-def presenter(
-    built: Built,
-    fitted: Fitted,
-    keep: str,
-    partition_by: Sequence[str],
-    run_id: str,
-    as_of: date | None,
-    stamped: bool,
-) -> Presented:
-    """How the label table looks: keys, labels, features, kept source columns, run.
+def label_schema(
+    built: Built, keep: str, partition_by: Sequence[str], stamped: bool
+) -> tuple[pa.Schema, pa.Schema]:
+    """How the label table looks (as labelled, as read): keys, labels, features, kept columns, run.
 
     A kept source column stands for the feature of the same name: it has the source's own type.
+
+    Raises
+    ------
+    ConfigError
+        Two columns that differ by case at most, a partition column that is absent or not flat.
     """
     prefixed = {n.removeprefix(CARRIED): n for n in built.schema.names if n.startswith(CARRIED)}
     carried = [n for name, n in prefixed.items() if name not in built.keys]
@@ -58,6 +58,28 @@ def presenter(
         as_of=stamped,
     )
     seen = pa.schema([f.with_name(f.name.removeprefix(CARRIED)) for f in wanted])
+    lower = [name.lower() for name in seen.names]
+    doubles = sorted(n for n in seen.names if lower.count(n.lower()) > 1)
+    if doubles:
+        raise ConfigError(
+            f"the label table would have columns {doubles}, which differ by case at most.",
+            "Rename them under source.columns, or keep fewer with target.keep.",
+        )
+    check_partition_by(tuple(partition_by), seen)
+    return wanted, seen
+
+
+def presenter(
+    built: Built,
+    fitted: Fitted,
+    keep: str,
+    partition_by: Sequence[str],
+    run_id: str,
+    as_of: date | None,
+    stamped: bool,
+) -> Presented:
+    """The labeller of this run's label table."""
+    wanted, seen = label_schema(built, keep, partition_by, stamped)
     label = Labeller(
         fitted.scaler,
         fitted.model,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from segpipe.errors import ConfigError
+from segpipe.errors import ConfigError, DataError
 from segpipe.features.plan import Built, Plan
 from segpipe.lake.record import model_folder
 from segpipe.lake.uris import absolute, locate
@@ -101,7 +101,7 @@ def check_same_features(fitted: Fitted, features_set: str, columns: Mapping[str,
         )
     lost = [i.name for i in fitted.scaler.inputs if i.name not in columns]
     if lost:
-        raise ConfigError(
+        raise DataError(
             f"the model needs features {lost}; this config builds {sorted(columns)}.",
             "Map the missing columns under source.columns.",
         )
