@@ -26,13 +26,13 @@ def table(rows=300, **more):
     return pa.table({**columns, **more})
 
 
-def tree(uri, target, **sections):
+def tree(uri, out, **sections):
     base = {
         "source": {"uri": str(uri)},
         "contract": {"keys": ["id"]},
         "features": {"columns": ["a", "b"]},
         "fit": {"k": 3, "n_init": 2},
-        "target": {"uri": str(target)},
+        "target": {"uri": str(out)},
     }
     for name, section in sections.items():
         base[name] = {**base.get(name, {}), **section} if isinstance(section, dict) else section
@@ -246,3 +246,43 @@ def test_csv_keys_stay_text(engine, tmp_path):
 
     ids = DeltaTable(str(tmp_path / "out")).to_pyarrow_table()["id"].to_pylist()
     assert sorted(ids) == [f"{i:04d}" for i in range(300)]
+
+
+def test_a_mapping_to_a_column_that_is_not_there(source, tmp_path):
+    config = tree(source, tmp_path / "out")
+    config["source"]["columns"] = {"a": "aa"}
+    assert_refused(None, config, 65, "aa", "Did you mean")
+
+
+def test_names_that_differ_by_case_are_refused_before_the_fit(tmp_path):
+    pq.write_table(table(A=np.arange(300.0)), tmp_path / "in.parquet")
+    config = tree(tmp_path / "in.parquet", tmp_path / "out", features={"columns": None})
+    summary, code = go(None, config)
+    assert code == 78 and "'A', 'a'" in summary["error"]["message"]
+    assert "select" not in summary["seconds"]
+
+
+@pytest.mark.parametrize("column", ["shop", "outlier_reasons"])
+def test_a_partition_that_cannot_be_is_refused_before_the_fit(source, tmp_path, column):
+    config = tree(source, tmp_path / "out", target={"partition_by": [column]})
+    summary, code = go(None, config)
+    assert code == 78 and column in summary["error"]["message"]
+    assert "select" not in summary["seconds"]
+
+
+def test_a_table_without_time_is_of_the_day_that_is_named(source, tmp_path):
+    config = tree(source, tmp_path / "out", target={"partition_by": ["as_of"]})
+    summary, code = go(None, config)
+    assert code == 78 and "as_of" in summary["error"]["message"]
+    run = pipeline.execute(mode="run", config=config, as_of="2026-03-01")
+    days = run.labels.to_table(columns=["as_of"])["as_of"].unique().to_pylist()
+    assert [str(day) for day in days] == ["2026-03-01"]
+    assert run.summary["rows_labelled"] == 300
+
+
+def test_rejects_are_counted_even_where_they_fail_the_run(source, tmp_path):
+    rules = [{"name": "big", "expr": "a > 15", "action": "reject"}]
+    config = tree(source, tmp_path / "out", contract={"rules": rules, "keys": ["id"]})
+    summary, code = go(None, config)
+    assert code == 65 and summary["rows_in"] == 300
+    assert summary["rows_rejected"] == summary["rejects"]["reasons"]["big"] > 0

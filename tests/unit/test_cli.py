@@ -41,3 +41,10 @@ def test_a_failure_still_ends_in_one_summary_line(tmp_path):
     summary = json.loads(done.stdout.splitlines()[-1])
     assert summary["status"] == "failed" and summary["error"]["code"] == 66
     assert "Traceback" not in done.stderr
+
+
+def test_a_day_that_is_none_exits_2(tmp_path):
+    (tmp_path / "c.yaml").write_text("source: {uri: x}\ntarget: {uri: y}\n")
+    done = segpipe("run", "c.yaml", "--as-of", "2021-13-01", cwd=tmp_path)
+    assert done.returncode == 2
+    assert json.loads(done.stdout.splitlines()[-1])["error"]["code"] == 2
