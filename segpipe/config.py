@@ -205,6 +205,15 @@ class Config(Section):
             )
         if self.source.format == "image" and self.features.set != "pixels":
             raise ValueError("source.format image goes with features.set pixels")
+        if self.features.set == "pixels":
+            ignored = {
+                "fit.library": self.fit.library != "native",
+                "outliers.method": self.outliers.method not in ("auto", "none"),
+                "features.scale": self.features.scale not in ("auto", "none"),
+                "contract.rules": bool(self.contract.rules),
+            }
+            if named := [key for key, given in ignored.items() if given]:
+                raise ValueError(f"features.set pixels has no use for {', '.join(named)}")
         if self.source.format == "table" and self.engine.name != "spark":
             raise ValueError("source.format table names a catalogue table: engine.name spark only")
         return self

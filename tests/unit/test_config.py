@@ -109,3 +109,11 @@ def test_files_that_extend_each_other_are_refused(tmp_path):
 def test_an_absent_config_is_missing_input(tmp_path):
     with pytest.raises(InputMissing, match="no config file"):
         config.load(tmp_path / "none.yaml", environ={})
+
+
+@pytest.mark.parametrize(
+    "override", ["fit.library=sklearn", "outliers.method=mass", "features.scale=robust"]
+)
+def test_what_an_image_has_no_use_for_is_refused(override):
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        config.load(CONF / "palette.yaml", [override], environ={})
