@@ -218,3 +218,12 @@ def em_sums(
     scalars = np.zeros(2)
     _sums(x, w, const, means, factor, diagonal, GRID, count, linear, quadratic, scalars)
     return EMSums(count, linear, quadratic, float(scalars[0]), float(scalars[1]))
+
+
+def em_step(
+    x: Block, w: Floats | None, const: Floats, means: Floats, factor: Floats, diagonal: bool
+) -> tuple[EMSums, Ints]:
+    """Sums of ``em_sums`` and labels of ``posterior``, both of one E-step; w None = 1 each."""
+    weights = np.ones(x.shape[1]) if w is None else w
+    sums = em_sums(x, weights, const, means, factor, diagonal)
+    return sums, posterior(x, const, means, factor, diagonal)[0]

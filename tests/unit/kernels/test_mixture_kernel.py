@@ -78,3 +78,17 @@ def test_em_sums_do_not_depend_on_order_or_parts():
     assert np.array_equal(total.linear, whole.linear)
     assert np.array_equal(total.count, whole.count)
     assert total.log_likelihood == whole.log_likelihood
+
+
+def test_a_step_is_the_sums_and_the_labels_of_one_e_step():
+    x, w = rows(700)
+    m = model()
+    args = (m.factors()[0], m.means, m.factors()[1], False)
+    sums, label = kernel.em_step(x, w, *args)
+    alone = kernel.em_sums(x, w, *args)
+    assert np.array_equal(label, kernel.posterior(x, *args)[0])
+    assert np.array_equal(sums.quadratic, alone.quadratic)
+    assert sums.log_likelihood == alone.log_likelihood
+    plain, ones = kernel.em_step(x, None, *args)[0], kernel.em_sums(x, np.ones(700), *args)
+    assert np.array_equal(plain.linear, ones.linear)
+    assert plain.weight == 700
