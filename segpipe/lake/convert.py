@@ -55,7 +55,18 @@ def _plain_int(array: pa.Array) -> tuple[npt.NDArray[np.int64], Mask]:
 
 
 def _finite(array: pa.Array) -> pa.Array:
-    return pc.if_else(pc.is_finite(array), array, pa.scalar(None, pa.float64()))
+    if _all_finite(array):
+        return array
+    return pc.if_else(pc.is_finite(array), array, pa.scalar(None, array.type))
+
+
+def _all_finite(array: pa.Array) -> bool:
+    """No null, NaN or infinity: then nothing is to be done, which is most columns' case."""
+    if array.null_count:
+        return False
+    values = array.to_numpy()
+    # NaN is the least of what holds one; both ends are finite exactly where all are.
+    return not len(values) or bool(np.isfinite(values.min()) and np.isfinite(values.max()))
 
 
 def is_numeric(kind: pa.DataType) -> bool:
@@ -86,18 +97,22 @@ def fits(source: pa.DataType, kind: str) -> bool:
 def result_type(source: pa.DataType, kind: str) -> pa.DataType:
     """The type that ``kind`` has in accepted rows."""
     fixed = {"time": pa.int64(), "money": pa.int64(), "number": pa.float64(), "text": pa.string()}
+    if kind == "number" and pa.types.is_float32(source):
+        return source  # twice the bytes would hold nothing more
     if kind in fixed:
         return fixed[kind]
     return pa.int64() if kind == "key" and pa.types.is_floating(source) else source
 
 
 def to_number(array: pa.Array) -> Converted:
-    """float64; text that is no plain decimal number does not fit."""
+    """float64 (float32 stays); text that is no plain decimal number does not fit."""
     if pa.types.is_string(array.type):
         values = _finite(parse_numbers(array))
         return Converted(values, _gone(array, values))
     if pa.types.is_boolean(array.type):
         values = array.cast(pa.int8()).cast(pa.float64())
+    elif pa.types.is_float32(array.type):
+        values = _finite(array)
     else:
         values = _finite(array.cast(pa.float64(), safe=False))
     return Converted(values, np.zeros(len(array), np.bool_))
@@ -117,7 +132,7 @@ def to_money(array: pa.Array) -> Converted:
         limit = np.iinfo(np.int64).max // MICRO
         unfit = (units > limit) | (units < -limit)
         return Converted(_int64(np.where(unfit, 0, units) * MICRO, missing | unfit), unfit)
-    number = to_number(array)
+    number = to_number(array.cast(pa.float64()) if pa.types.is_float32(kind) else array)
     missing = mask(pc.is_null(number.values))
     units = np.rint(pc.fill_null(number.values, 0.0).to_numpy(zero_copy_only=False) * MICRO)
     beyond = np.abs(units) >= 2.0**63

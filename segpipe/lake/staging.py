@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,9 @@ GROUP_ROWS = 262_144
 BUFFER_ROWS = 1_048_576
 """Rows that one task holds before it writes its longest buffer."""
 OPEN_FILES = 64
+TRIAL_ROWS = 8_192
+WORTHWHILE = 0.85
+"""A float column is compressed if its first rows shrink below this share."""
 _STAT_TEXT = 32
 STAGED = re.compile(r"part-([A-Za-z0-9._-]+)-[0-9a-f]{32}\.parquet")
 """Names of our files, by run; foreign writers name theirs otherwise."""
@@ -66,6 +70,8 @@ def _storable(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - a table of t
 def _store(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type == kind:
         return array
+    if pa.types.is_dictionary(array.type) and array.type.value_type == kind:
+        return array  # written as it is: no text is built row by row
     if pa.types.is_duration(array.type):
         return array.cast(pa.duration("us"), safe=False).cast(pa.int64())
     if pa.types.is_timestamp(kind) and pa.types.is_timestamp(array.type) and array.type.tz is None:
@@ -101,18 +107,23 @@ class Writer:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> list[StagedFile]:
         """Write; no rows, no file."""
         stored = storable(self.schema)
-        body = pa.schema([f for f in stored if f.name not in self.partition_by])
-        shelf = _Shelf(self, body)
+        body = [name for name in stored.names if name not in self.partition_by]
+        shelf = _Shelf(self)
         for batch in batches:
             if batch.num_rows == 0:
                 continue
             typed = {f.name: _store(batch.column(f.name), f.type) for f in stored}
-            columns = [typed[name] for name in body.names]
-            rows = pa.RecordBatch.from_arrays(columns, schema=body)
-            keys = [typed[name] for name in self.partition_by]
+            columns = [typed[name] for name in body]
+            rows = pa.RecordBatch.from_arrays(columns, names=body)
+            keys = [decoded(typed[name]) for name in self.partition_by]
             for partition, part in _parts(self.partition_by, keys, rows):
                 shelf.add(partition, part)
         return shelf.close()
+
+
+def decoded(array: pa.Array) -> pa.Array:
+    """``array`` without a dictionary."""
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def check_run_id(run_id: str) -> None:
@@ -170,7 +181,6 @@ class _Shelf:
     """The open files of one task and the rows that wait for them."""
 
     writer: Writer
-    body: pa.Schema
     waiting: dict[hive.Partition, list[pa.RecordBatch]] = field(default_factory=dict)
     rows: dict[hive.Partition, int] = field(default_factory=dict)
     open: dict[hive.Partition, _Open] = field(default_factory=dict)
@@ -185,12 +195,12 @@ class _Shelf:
             self.flush(max(self.rows, key=self.rows.__getitem__))
 
     def flush(self, partition: hive.Partition) -> None:
-        table = pa.Table.from_batches(self.waiting.pop(partition), schema=self.body)
+        table = pa.Table.from_batches(self.waiting.pop(partition))
         del self.rows[partition]
         if partition not in self.open:
             if len(self.open) >= OPEN_FILES:
                 self.finish(next(iter(self.open)))
-            self.open[partition] = _Open(self.writer, partition, self.body)
+            self.open[partition] = _Open(self.writer, partition)
         self.open[partition].write(table)
         if self.open[partition].rows >= FILE_ROWS:
             self.finish(partition)
@@ -209,36 +219,57 @@ class _Shelf:
 class _Open:
     """One file being written, with its running statistics."""
 
-    def __init__(self, writer: Writer, partition: hive.Partition, body: pa.Schema) -> None:
+    def __init__(self, writer: Writer, partition: hive.Partition) -> None:
         self.partition, self.rows = partition, 0
         self.path = f"{hive.folder(partition)}part-{writer.run_id}-{uuid.uuid4().hex}.parquet"
-        self.stats = Stats(body)
+        self.stats = Stats()
         self.filesystem, root = locate(writer.root)
         self.full = f"{root}/{self.path}"
         with storing(writer.root):
             self.filesystem.create_dir(self.full.rsplit("/", 1)[0], recursive=True)
             self.sink = self.filesystem.open_output_stream(self.full)
-        floats = {f.name for f in body if pa.types.is_floating(f.type)}
-        self.parquet = pq.ParquetWriter(
-            self.sink,
-            body,
-            compression="zstd",
-            # Nearly distinct floats: a dictionary costs 3-5 times the time and saves nothing.
-            use_dictionary=[name for name in _leaves(body) if name not in floats],
-        )
+        self.parquet: pq.ParquetWriter | None = None
 
     def write(self, table: pa.Table) -> None:
         with storing(self.full):
+            if self.parquet is None:
+                self.parquet = _parquet(self.sink, table)
             self.parquet.write_table(table, row_group_size=GROUP_ROWS)
         self.rows += table.num_rows
         self.stats.add(table)
 
     def close(self) -> StagedFile:
         with storing(self.full):
-            self.parquet.close()
+            if self.parquet is not None:
+                self.parquet.close()
             size = self.sink.tell()
             self.sink.close()
         return StagedFile(self.path, self.rows, size, self.partition, self.stats.json())
+
+
+def _parquet(sink: Any, table: pa.Table) -> pq.ParquetWriter:
+    """A writer whose settings fit the columns; ``table`` holds the first rows."""
+    floats = {f.name for f in table.schema if pa.types.is_floating(f.type)}
+    return pq.ParquetWriter(
+        sink,
+        table.schema,
+        compression={
+            path: "none" if name in floats and _incompressible(table.column(name)) else "zstd"
+            for name in table.schema.names
+            for path in _paths(name, table.schema.field(name).type)
+        },
+        # Nearly distinct floats: a dictionary costs 3-5 times the time and saves nothing.
+        use_dictionary=[name for name in _leaves(table.schema) if name not in floats],
+        # The Arrow schema would bring dictionaries back; readers expect plain text.
+        store_schema=False,
+    )
+
+
+def _incompressible(column: pa.ChunkedArray) -> bool:
+    """Measured floats: zstd takes as long as all the rest of writing and saves a few percent."""
+    values = column.chunk(0).slice(0, TRIAL_ROWS).drop_null()
+    raw = values.to_numpy().tobytes()
+    return len(raw) > 0 and pa.compress(raw, codec="zstd").size > WORTHWHILE * len(raw)
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
@@ -257,29 +288,34 @@ def _paths(name: str, kind: pa.DataType) -> list[str]:
 class Stats:
     """Delta file statistics of flat columns: least, greatest and nulls."""
 
-    def __init__(self, schema: pa.Schema) -> None:
-        self.columns = [f for f in schema if not pa.types.is_nested(f.type)]
+    def __init__(self) -> None:
         self.rows = 0
-        self.nulls = {f.name: 0 for f in self.columns}
+        self.nulls: dict[str, int] = {}
         self.low: dict[str, Any] = {}
         self.high: dict[str, Any] = {}
-        self.unbounded = {f.name for f in self.columns if not _ordered(f.type)}
+        self.unbounded: set[str] = set()
 
     def add(self, table: pa.Table) -> None:
         """Take in the rows of ``table``."""
         self.rows += table.num_rows
-        for column in self.columns:
-            name, values = column.name, table.column(column.name)
-            self.nulls[name] += values.null_count
-            if name in self.unbounded or values.null_count == len(values):
+        for field, column in zip(table.schema, table.columns, strict=True):
+            if pa.types.is_nested(field.type):
                 continue
-            if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(values)).as_py():
-                # JSON has no NaN, and a bound that leaves NaN out would prune rows wrongly.
-                self.unbounded.add(name)
+            self.nulls[field.name] = self.nulls.get(field.name, 0) + column.null_count
+            if not _ordered(plain(field.type)):
+                self.unbounded.add(field.name)
                 continue
-            found = pc.min_max(values).as_py()
-            self.low[name] = min(found["min"], self.low.get(name, found["min"]))
-            self.high[name] = max(found["max"], self.high.get(name, found["max"]))
+            for values in column.chunks:
+                if field.name not in self.unbounded and values.null_count < len(values):
+                    self._bound(field.name, *_extremes(values))
+
+    def _bound(self, name: str, low: Any, high: Any) -> None:
+        if isinstance(low, float) and not (math.isfinite(low) and math.isfinite(high)):
+            # JSON has no NaN, and a bound that leaves NaN out would prune rows wrongly.
+            self.unbounded.add(name)
+            return
+        self.low[name] = min(low, self.low.get(name, low))
+        self.high[name] = max(high, self.high.get(name, high))
 
     def json(self) -> str:
         """As the ``stats`` of a Delta add action."""
@@ -294,6 +330,18 @@ class Stats:
                 "nullCount": self.nulls,
             }
         )
+
+
+def _extremes(values: pa.Array) -> tuple[Any, Any]:
+    """Least and greatest value; NaN if a float is NaN."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary.take(values.indices.unique().drop_null())
+    if pa.types.is_floating(values.type):
+        # NumPy's, since NaN comes through, and they are ten times as fast as Arrow's.
+        numbers = values.drop_null().to_numpy()
+        return float(numbers.min()), float(numbers.max())
+    found = pc.min_max(values).as_py()
+    return found["min"], found["max"]
 
 
 def _ordered(kind: pa.DataType) -> bool:

@@ -16,7 +16,7 @@ from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import name_of
 from segpipe.models.scaler import Scaler
 from segpipe.scoring.reasons import reasons
-from segpipe.values import Block, Detector, SegmentModel
+from segpipe.values import Block, Detector, Ints, SegmentModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,14 +42,15 @@ class Labeller:
         x = self.scaler.transform(batch)
         said = self.model.label(x)
         given = dict(self.names)
-        known = pa.array([name_of(given, i) for i in range(-1, self.model.k)], pa.string())
+        known = [name_of(given, i) for i in range(-1, self.model.k)]
+        same = np.zeros(n, np.int32)
         made: dict[str, Any] = {
             schema.SEGMENT_ID: pa.array(said.segment, pa.int32()),
-            schema.SEGMENT: known.take(pa.array(said.segment + 1)),
+            schema.SEGMENT: _coded(said.segment + np.int32(1), known),
             schema.CONFIDENCE: pa.array(said.confidence, pa.float64()),
             schema.DISTANCE: pa.array(said.distance, pa.float64()),
-            schema.RUN_ID: pa.repeat(pa.scalar(self.run_id, pa.string()), n),
-            schema.MODEL_ID: pa.repeat(pa.scalar(self.model_id, pa.string()), n),
+            schema.RUN_ID: _coded(same, [self.run_id]),
+            schema.MODEL_ID: _coded(same, [self.model_id]),
             **self._outliers(batch, x),
         }
         if schema.AS_OF not in batch.schema.names:
@@ -79,6 +80,14 @@ class Labeller:
             schema.FLAG: pa.array(flagged, pa.bool_()),
             schema.REASONS: reasons(batch, x, flagged, self.scaler, self.model, self.detector),
         }
+
+
+CODED = pa.dictionary(pa.int32(), pa.string())
+"""Text of few values, as it travels to the writer: published as plain text."""
+
+
+def _coded(code: Ints, values: Sequence[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(code), pa.array(values, pa.string()))
 
 
 def output_schema(
@@ -112,9 +121,10 @@ def output_schema(
         )
     stamped = as_of or schema.AS_OF in partition_by
     own = {field.name: field for field in schema.LABELS}
+    own[schema.SEGMENT] = own[schema.SEGMENT].with_type(CODED)
     if stamped and schema.AS_OF not in source.names:
         own[schema.AS_OF] = pa.field(schema.AS_OF, pa.date32())
-    last = [pa.field(name, pa.string()) for name in (schema.RUN_ID, schema.MODEL_ID)]
+    last = [pa.field(name, CODED) for name in (schema.RUN_ID, schema.MODEL_ID)]
     known = {**{field.name: field for field in (*source, *last)}, **own}
     lost = [name for name in partition_by if name not in known]
     if lost:
