@@ -62,6 +62,19 @@ class Sums:
         return float(self.squared[0].sum() + self.squared[1].sum())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Assigned:
+    """One Lloyd step over a block: what ``nearest`` says of its rows, and their sums."""
+
+    label: Ints
+    """(n,) nearest centre, the lowest of equally near ones."""
+    best: Singles
+    """(n,) squared distance to it."""
+    second: Singles
+    """(n,) squared distance to the nearest other centre; inf if there is none."""
+    sums: Sums
+
+
 @functools.cache
 def _compiled() -> ModuleType:
     from segpipe.kernels import nearest_jit
@@ -133,9 +146,13 @@ def squared_error(x: Block, label: Ints, centres: Floats) -> Floats:
     return out
 
 
-def moments(x: Block, w: Floats, label: Ints, k: int) -> tuple[Floats, Floats]:
-    """Exact weights (k,) and weighted feature sums (k, d) per label; noise (-1) is left out."""
+def moments(x: Block, w: Floats | None, label: Ints, k: int) -> tuple[Floats, Floats]:
+    """Exact weights (k,) and weighted feature sums (k, d) per label; noise (-1) is left out.
+
+    ``w`` None = every row weighs 1.
+    """
     d = x.shape[0]
+    w = np.ones(x.shape[1]) if w is None else w
     count, linear = np.zeros(k), np.zeros((k, d))
     if x.size > SMALL:
         _compiled().moments(x, w, np.ascontiguousarray(label, np.int32), GRID, count, linear)
@@ -147,9 +164,10 @@ def moments(x: Block, w: Floats, label: Ints, k: int) -> tuple[Floats, Floats]:
     return count, linear
 
 
-def add_up(x: Block, w: Floats, label: Ints, centres: Floats) -> Sums:
-    """Exact sums of rows already labelled; noise (-1) is left out."""
+def add_up(x: Block, w: Floats | None, label: Ints, centres: Floats) -> Sums:
+    """Exact sums of rows already labelled; noise (-1) is left out. ``w`` None = 1 each."""
     k = centres.shape[0]
+    w = np.ones(x.shape[1]) if w is None else w
     count, linear = moments(x, w, label, k)
     error = squared_error(x, label, centres)
     squared = np.zeros((2, k))
@@ -164,7 +182,38 @@ def add_up(x: Block, w: Floats, label: Ints, centres: Floats) -> Sums:
     return Sums(count, linear, squared)
 
 
-def lloyd_sums(x: Block, w: Floats, centres: Floats) -> Sums:
+def assign(x: Block, centres: Floats, w: Floats | None = None) -> Assigned:
+    """One Lloyd step of a block: labels, both distances, and the exact sums of ``add_up``.
+
+    Parameters
+    ----------
+    x : (d, n) float32
+    centres : (k, d), compared as float32
+    w : (n,) weights; None = 1 each, which is faster.
+    """
+    label, best, second = nearest(x, centres)
+    return Assigned(label, best, second, add_up(x, w, label, centres))
+
+
+def described(x: Block, centres: Floats) -> tuple[Ints, Floats, Floats]:
+    """What the label table says of each row: the label, how clear it is, and how far it lies.
+
+    Returns
+    -------
+    label (n,) int32, clearness (n,) 1 - d1/d2 in 0..1, and the Euclidean distance (n,) to the
+    label's centre from the float64 squared error.
+    """
+    label, best, second = nearest(x, centres)
+    return label, clearness(best, second), np.sqrt(squared_error(x, label, centres))
+
+
+def clearness(best: Singles, second: Singles) -> Floats:
+    """1 - d1/d2 in 0..1 from squared distances; 1 where there is no other segment."""
+    b, s = best.astype(np.float64), second.astype(np.float64)
+    ratio = np.divide(b, s, out=np.ones_like(b), where=s > 0)
+    return np.clip(1.0 - np.sqrt(ratio), 0.0, 1.0)
+
+
+def lloyd_sums(x: Block, w: Floats | None, centres: Floats) -> Sums:
     """Assign each row to its nearest centre and add up: one exact Lloyd step's statistics."""
-    label, _, _ = nearest(x, centres)
-    return add_up(x, w, label, centres)
+    return assign(x, centres, w).sums

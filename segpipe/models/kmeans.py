@@ -8,7 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from segpipe.kernels import nearest as kernel
+from segpipe.kernels.nearest import clearness
 from segpipe.values import Block, Floats, Labels
+
+__all__ = ["KMeansModel", "clearness"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,21 +32,13 @@ class KMeansModel:
 
     def label(self, x: Block) -> Labels:
         """Nearest centre, 1 - d1/d2 (1 if there is one centre, 0 if both are equally near), d1."""
-        segment, best, second = kernel.nearest(x, self.centres)
-        distance = np.sqrt(kernel.squared_error(x, segment, self.centres)) * self.unit
-        return Labels(segment, clearness(best, second), distance)
+        segment, clear, distance = kernel.described(x, self.centres)
+        return Labels(segment, clear, distance * self.unit)
 
-    def inertia(self, x: Block, w: Floats) -> float:
+    def inertia(self, x: Block, w: Floats | None) -> float:
         """Weighted squared distances to the nearest centres, exact in any order of the rows."""
         return kernel.lloyd_sums(x, w, self.centres).inertia
 
     def reordered(self, order: npt.NDArray[np.intp]) -> KMeansModel:
         """The same model with segment ``order[i]`` renamed to i."""
         return replace(self, centres=np.ascontiguousarray(self.centres[order]))
-
-
-def clearness(best: kernel.Singles, second: kernel.Singles) -> Floats:
-    """1 - d1/d2 in 0..1 from squared distances; 1 where there is no other segment."""
-    b, s = best.astype(np.float64), second.astype(np.float64)
-    ratio = np.divide(b, s, out=np.ones_like(b), where=s > 0)
-    return np.clip(1.0 - np.sqrt(ratio), 0.0, 1.0)

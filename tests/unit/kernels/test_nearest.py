@@ -102,3 +102,28 @@ def test_inertia_is_that_of_float64():
     assert kernel.lloyd_sums(x, w, centres).inertia == pytest.approx(expected, rel=1e-6)
     near = d2[np.arange(x.shape[1]), kernel.nearest(x, centres)[0]]
     assert np.allclose(near, d2.min(axis=1), rtol=1e-5)
+
+
+def test_no_weights_are_weights_of_one(path):
+    x, _, centres = table(5)
+    label, best, second = kernel.nearest(x, centres)
+    step = kernel.assign(x, centres)
+    for a, b in zip((label, best, second), (step.label, step.best, step.second), strict=True):
+        assert np.array_equal(a, b)
+    for sums in (
+        kernel.add_up(x, None, label, centres),
+        kernel.lloyd_sums(x, None, centres),
+        step.sums,
+    ):
+        ones = kernel.add_up(x, np.ones(x.shape[1]), label, centres)
+        assert np.array_equal(sums.count, ones.count) and np.array_equal(sums.linear, ones.linear)
+        assert np.array_equal(sums.errors, ones.errors)
+
+
+def test_a_described_row_by_hand(path):
+    x = np.array([[3.0, 1.0, 2.0], [4.0, 0.0, 0.0]], np.float32)
+    label, clear, distance = kernel.described(x, np.array([[0.0, 0.0], [4.0, 0.0]]))
+    assert label.tolist() == [1, 0, 0]  # the third is equally near both
+    assert distance.tolist() == [17**0.5, 1, 2]
+    assert clear == pytest.approx([1 - (17 / 25) ** 0.5, 1 - 1 / 3, 0], abs=1e-7)
+    assert kernel.described(x, np.zeros((1, 2)))[1].tolist() == [1, 1, 1]
