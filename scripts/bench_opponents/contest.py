@@ -1,0 +1,69 @@
+"""What every opponent shares: its task (JSON, the only argument), a clock, one JSON line to tell.
+
+Each program reads the table, scales every feature to mean 0 and deviation 1, fits k groups, and
+writes all features and the column ``segment`` as Parquet. ``prepare`` is what a long-lived service
+would have done before (imports, session, cluster): it is timed apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to do."""
+
+    data: str
+    """Folder of Parquet files."""
+    out: str
+    """File or folder to write; does not exist."""
+    k: int
+    seed: int
+    model: str = "kmeans"
+    """kmeans | gmm."""
+
+    @property
+    def files(self) -> list[str]:
+        """The table's files."""
+        place = Path(self.data)
+        return [str(place)] if place.is_file() else sorted(map(str, place.glob("*.parquet")))
+
+    @property
+    def features(self) -> list[str]:
+        """Names of all columns."""
+        import pyarrow.parquet as pq
+
+        return list(pq.read_schema(self.files[0]).names)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_mb() -> int:
+    """Physical memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+def compete(prepare: Callable[[], Any], work: Callable[[Task, Any], dict[str, Any]]) -> None:
+    """Time ``work``; a library that is not installed is told, not raised."""
+    task = Task(**json.loads(sys.argv[1]))
+    begun = time.perf_counter()
+    try:
+        ready = prepare()
+    except ModuleNotFoundError as error:
+        print(json.dumps({"missing": error.name}), flush=True)
+        return
+    start = time.perf_counter()
+    told = work(task, ready)
+    end = time.perf_counter()
+    print(json.dumps({"seconds": end - start, "session": start - begun, **told}), flush=True)

@@ -1,0 +1,1 @@
+"""Parts of ``scripts/bench.py``: data, measuring, quality, records, and one module per command."""
