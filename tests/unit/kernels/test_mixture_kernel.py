@@ -1,6 +1,7 @@
 """Densities against a direct formula; EM sums exact in any order."""
 
 import numpy as np
+import pytest
 
 from segpipe.kernels import mixture as kernel
 from segpipe.models.mixture import MixtureModel
@@ -92,3 +93,61 @@ def test_a_step_is_the_sums_and_the_labels_of_one_e_step():
     plain, ones = kernel.em_step(x, None, *args)[0], kernel.em_sums(x, np.ones(700), *args)
     assert np.array_equal(plain.linear, ones.linear)
     assert plain.weight == 700
+
+
+def in_parts(x, w, args, seed=5):
+    order = np.random.default_rng(seed).permutation(x.shape[1])
+    cuts = np.sort(np.random.default_rng(seed).integers(0, x.shape[1], 8))
+    label = np.empty(x.shape[1], np.int32)
+    total = None
+    for part in np.split(order, cuts):
+        sums, label[part] = kernel.em_step(np.ascontiguousarray(x[:, part]), w[part], *args)
+        total = sums if total is None else sums + total
+    return total, label
+
+
+def same(a, b):
+    return (
+        np.array_equal(a.count, b.count)
+        and np.array_equal(a.linear, b.linear)
+        and np.array_equal(a.quadratic, b.quadratic)
+        and a.log_likelihood == b.log_likelihood
+        and a.weight == b.weight
+    )
+
+
+@pytest.mark.parametrize("kind", ["full", "diag"])
+@pytest.mark.parametrize("d", [1, 4, 7])
+def test_heavy_and_far_rows_do_not_tie_the_sums_to_the_partitioning(kind, d):
+    x, w = rows(1500, d)
+    w[::97] = 5e3  # beyond what an accumulator may take: their blocks are added row by row
+    x[0, ::131] = 100.0
+    m = model(kind, d=d)
+    args = (m.factors()[0], m.means, m.factors()[1], m.diagonal)
+    whole, label = kernel.em_step(x, w, *args)
+    total, labels = in_parts(x, w, args)
+    assert same(whole, total)
+    assert np.array_equal(label, labels)
+
+
+def test_products_halfway_between_grid_points_do_not_depend_on_what_was_added_before():
+    # x0 x1 is an odd multiple of 2^-25, half a grid step: to nearest even would look at the sum.
+    rng = np.random.default_rng(0)
+    odd = 2 * rng.integers(-400, 400, (2, 3000)) + 1
+    x = (odd * np.array([[2.0**-12], [2.0**-13]])).astype(np.float32)
+    one = (np.zeros(1), np.zeros((1, 2)), np.eye(2)[None], False)
+    whole, _ = kernel.em_step(x, np.ones(3000), *one)
+    assert same(whole, in_parts(x, np.ones(3000), one)[0])
+    truth = (x[0].astype(float) * x[1]).sum()
+    assert whole.quadratic[0, 1, 0] == pytest.approx(truth, abs=3000 * 2.0**-25)
+    assert whole.quadratic[0, 1, 0] != truth
+
+
+def test_posteriors_do_not_depend_on_the_place_of_the_row():
+    x, _ = rows(600)
+    m = model()
+    args = (m.factors()[0], m.means, m.factors()[1], False)
+    whole = kernel.posterior(x, *args)
+    for lo, hi in ((1, 2), (3, 36), (255, 600)):
+        part = kernel.posterior(np.ascontiguousarray(x[:, lo:hi]), *args)
+        assert all(np.array_equal(a, b[lo:hi]) for a, b in zip(part, whole, strict=True))

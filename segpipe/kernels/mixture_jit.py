@@ -1,0 +1,331 @@
+"""Compiled E-step and sums of ``kernels.mixture``, in registers of eight rows; no fastmath.
+
+Blocks are filled up to whole registers with rows of weight 0, so that every row goes through the
+same instructions. Matrices are padded to multiples of four features with zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from segpipe.kernels.jit import jit
+from segpipe.kernels.nearest import GRID
+from segpipe.kernels.simd import add, div, fma, load, mul, odd, splat, store, sub
+from segpipe.kernels.simd_math import exponential
+
+BLOCK = 256
+"""Rows worked on at a time."""
+TILE = 32
+"""Rows whose factors are in registers at a time: four vectors."""
+TAME_WEIGHT, TAME = 1024.0, 16.0
+"""Up to these weights and |x|, |mean| a block's sums stay on the grid inside one accumulator."""
+LIKELIHOOD_GRID = 1.5 * 2.0**32
+"""Log likelihoods are added up on a coarser grid, 2^-20: exact up to 8e9 nats."""
+
+
+@jit
+def _take(x: Any, lo: int, m: int, xd: Any) -> bool:
+    """Fill xd (d, BLOCK): rows lo..lo+m in float64, then zeros; whether they are tame."""
+    most = np.float32(0.0)
+    for j in range(x.shape[0]):
+        row, out = x[j], xd[j]
+        for r in range(m):
+            out[r] = np.float64(row[lo + r])
+        for r in range(m):
+            v = abs(row[lo + r])
+            most = v if v > most else most
+        for r in range(m, BLOCK):
+            out[r] = 0.0
+    return bool(most <= TAME)
+
+
+@jit
+def _joint_full(xd: Any, m: int, const: Any, factor: Any, shift: Any, lp: Any) -> None:
+    """Fill lp[c, :m]: log of weight times density of component c."""
+    k, d = shift.shape
+    for c in range(k):
+        half, top = splat(-0.5), splat(const[c])
+        for r in range(0, m, TILE):
+            qa = qb = qc = qd = splat(0.0)
+            for i in range(0, d, 4):
+                a0 = b0 = c0 = d0 = splat(shift[c, i])
+                a1 = b1 = c1 = d1 = splat(shift[c, i + 1])
+                a2 = b2 = c2 = d2 = splat(shift[c, i + 2])
+                a3 = b3 = c3 = d3 = splat(shift[c, i + 3])
+                for j in range(i + 4):
+                    at = j * BLOCK + r
+                    xa, xb = load(xd, at), load(xd, at + 8)
+                    xc, xe = load(xd, at + 16), load(xd, at + 24)
+                    f = splat(factor[c, i, j])
+                    a0, b0, c0, d0 = fma(f, xa, a0), fma(f, xb, b0), fma(f, xc, c0), fma(f, xe, d0)
+                    f = splat(factor[c, i + 1, j])
+                    a1, b1, c1, d1 = fma(f, xa, a1), fma(f, xb, b1), fma(f, xc, c1), fma(f, xe, d1)
+                    f = splat(factor[c, i + 2, j])
+                    a2, b2, c2, d2 = fma(f, xa, a2), fma(f, xb, b2), fma(f, xc, c2), fma(f, xe, d2)
+                    f = splat(factor[c, i + 3, j])
+                    a3, b3, c3, d3 = fma(f, xa, a3), fma(f, xb, b3), fma(f, xc, c3), fma(f, xe, d3)
+                qa = fma(a3, a3, fma(a2, a2, fma(a1, a1, fma(a0, a0, qa))))
+                qb = fma(b3, b3, fma(b2, b2, fma(b1, b1, fma(b0, b0, qb))))
+                qc = fma(c3, c3, fma(c2, c2, fma(c1, c1, fma(c0, c0, qc))))
+                qd = fma(d3, d3, fma(d2, d2, fma(d1, d1, fma(d0, d0, qd))))
+            at = c * BLOCK + r
+            store(lp, at, fma(half, qa, top))
+            store(lp, at + 8, fma(half, qb, top))
+            store(lp, at + 16, fma(half, qc, top))
+            store(lp, at + 24, fma(half, qd, top))
+
+
+@jit
+def _joint_diagonal(xd: Any, m: int, const: Any, factor: Any, shift: Any, lp: Any) -> None:
+    """``_joint_full`` where only the diagonals of the factors count."""
+    k, d = shift.shape
+    for c in range(k):
+        half, top = splat(-0.5), splat(const[c])
+        for r in range(0, m, TILE):
+            qa = qb = qc = qd = splat(0.0)
+            for i in range(d):
+                f, s, at = splat(factor[c, i, i]), splat(shift[c, i]), i * BLOCK + r
+                a, b = fma(f, load(xd, at), s), fma(f, load(xd, at + 8), s)
+                e, g = fma(f, load(xd, at + 16), s), fma(f, load(xd, at + 24), s)
+                qa, qb, qc, qd = fma(a, a, qa), fma(b, b, qb), fma(e, e, qc), fma(g, g, qd)
+            at = c * BLOCK + r
+            store(lp, at, fma(half, qa, top))
+            store(lp, at + 8, fma(half, qb, top))
+            store(lp, at + 16, fma(half, qc, top))
+            store(lp, at + 24, fma(half, qd, top))
+
+
+@jit
+def _normalise(lp: Any, m: int, top: Any, total: Any, label: Any) -> None:
+    """Turn lp into e^(lp - top); top: the largest joint, label: whose; total: their sum."""
+    k = lp.shape[0]
+    for r in range(m):
+        top[r] = lp[0, r]
+        label[r] = 0
+    for c in range(1, k):
+        line = lp[c]
+        for r in range(m):
+            label[r] = c if line[r] > top[r] else label[r]
+            top[r] = line[r] if line[r] > top[r] else top[r]
+    for r in range(0, m, 8):
+        most, s = load(top, r), splat(0.0)
+        for c in range(k):
+            e = exponential(sub(load(lp, c * BLOCK + r), most))
+            store(lp, c * BLOCK + r, e)
+            s = add(s, e)
+        store(total, r, s)
+
+
+@jit
+def _lower(factor: Any, means: Any, shift: Any) -> None:
+    """Fill shift: - factor mean; the factor is then applied to rows, not deviations."""
+    k, d = shift.shape
+    for c in range(k):
+        for i in range(d):
+            s = 0.0
+            for j in range(i + 1):
+                s += factor[c, i, j] * means[c, j]
+            shift[c, i] = -s
+
+
+@jit
+def posterior(
+    x: Any, const: Any, means: Any, factor: Any, diagonal: bool, label: Any, p: Any, density: Any
+) -> None:
+    """Fill label, its posterior and the log density; means and factor are padded."""
+    k, d = means.shape
+    n = x.shape[1]
+    xd, lp, shift = np.zeros((d, BLOCK)), np.empty((k, BLOCK)), np.empty((k, d))
+    top, total, name = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK, np.int32)
+    _lower(factor, means, shift)
+    for lo in range(0, n, BLOCK):
+        m = min(BLOCK, n - lo)
+        hi = -(-m // 8) * 8
+        _take(x, lo, m, xd)
+        if diagonal:
+            _joint_diagonal(xd, m, const, factor, shift, lp)
+        else:
+            _joint_full(xd, m, const, factor, shift, lp)
+        _normalise(lp, hi, top, total, name)
+        for r in range(m):
+            label[lo + r] = name[r]
+            p[lo + r] = 1.0 / total[r]
+            density[lo + r] = top[r] + math.log(total[r])
+
+
+@jit
+def _add(into: Any, at: int, sums: Any) -> None:
+    """Take the grid's constant off an accumulator and add it, lane by lane: exact."""
+    store(into, at, add(load(into, at), sub(sums, splat(GRID))))
+
+
+@jit
+def _first(xd: Any, p: Any, mean: Any, lo: int, hi: int, dev: Any, rx: Any, linear: Any) -> None:
+    """Fill dev = x - mean and rx = p dev, last bit set; add the sums of rx to linear (d, 8)."""
+    for i in range(len(mean)):
+        mu, s = splat(mean[i]), splat(GRID)
+        for r in range(lo, hi, 8):
+            v = sub(load(xd, i * BLOCK + r), mu)
+            t = odd(mul(load(p, r), v))
+            store(dev, i * BLOCK + r, v)
+            store(rx, i * BLOCK + r, t)
+            s = add(s, t)
+        _add(linear, i * 8, s)
+
+
+@jit
+def _second(dev: Any, rx: Any, lo: int, hi: int, quadratic: Any) -> None:
+    """Add the products of rx and dev to quadratic (d, d, 8), lower triangle in 4 x 4 tiles."""
+    d = quadratic.shape[0]
+    for i in range(0, d, 4):
+        for j in range(0, i + 4, 4):
+            s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = splat(GRID)
+            s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = splat(GRID)
+            for r in range(lo, hi, 8):
+                a, b = i * BLOCK + r, j * BLOCK + r
+                u0, u1 = load(rx, a), load(rx, a + BLOCK)
+                u2, u3 = load(rx, a + 2 * BLOCK), load(rx, a + 3 * BLOCK)
+                v = load(dev, b)
+                s00, s10 = fma(u0, v, s00), fma(u1, v, s10)
+                s20, s30 = fma(u2, v, s20), fma(u3, v, s30)
+                v = load(dev, b + BLOCK)
+                s01, s11 = fma(u0, v, s01), fma(u1, v, s11)
+                s21, s31 = fma(u2, v, s21), fma(u3, v, s31)
+                v = load(dev, b + 2 * BLOCK)
+                s02, s12 = fma(u0, v, s02), fma(u1, v, s12)
+                s22, s32 = fma(u2, v, s22), fma(u3, v, s32)
+                v = load(dev, b + 3 * BLOCK)
+                s03, s13 = fma(u0, v, s03), fma(u1, v, s13)
+                s23, s33 = fma(u2, v, s23), fma(u3, v, s33)
+            at = (i * d + j) * 8
+            _add(quadratic, at, s00)
+            _add(quadratic, at + 8, s01)
+            _add(quadratic, at + 16, s02)
+            _add(quadratic, at + 24, s03)
+            at += d * 8
+            _add(quadratic, at, s10)
+            _add(quadratic, at + 8, s11)
+            _add(quadratic, at + 16, s12)
+            _add(quadratic, at + 24, s13)
+            at += d * 8
+            _add(quadratic, at, s20)
+            _add(quadratic, at + 8, s21)
+            _add(quadratic, at + 16, s22)
+            _add(quadratic, at + 24, s23)
+            at += d * 8
+            _add(quadratic, at, s30)
+            _add(quadratic, at + 8, s31)
+            _add(quadratic, at + 16, s32)
+            _add(quadratic, at + 24, s33)
+
+
+@jit
+def _squares(xd: Any, p: Any, mean: Any, lo: int, hi: int, linear: Any, quadratic: Any) -> None:
+    """``_first`` and the diagonal of ``_second`` at once."""
+    d = len(mean)
+    for i in range(0, d, 2):
+        mu, mv = splat(mean[i]), splat(mean[i + 1])
+        s = t = u = v = splat(GRID)
+        for r in range(lo, hi, 8):
+            share = load(p, r)
+            a, b = sub(load(xd, i * BLOCK + r), mu), sub(load(xd, (i + 1) * BLOCK + r), mv)
+            e, f = odd(mul(share, a)), odd(mul(share, b))
+            s, t, u, v = add(s, e), add(t, f), fma(e, a, u), fma(f, b, v)
+        _add(linear, i * 8, s)
+        _add(linear, i * 8 + 8, t)
+        _add(quadratic, (i * d + i) * 8, u)
+        _add(quadratic, ((i + 1) * d + i + 1) * 8, v)
+
+
+@jit
+def _gridded(values: Any, hi: int, grid: float, into: Any) -> None:
+    """Add values rounded one by one to into (8,)."""
+    constant, s = splat(grid), splat(0.0)
+    for r in range(0, hi, 8):
+        s = add(s, sub(add(load(values, r), constant), constant))
+    store(into, 0, add(load(into, 0), s))
+
+
+@jit
+def _weigh(
+    w: Any, lo: int, m: int, top: Any, total: Any, share: Any, level: Any, scalars: Any
+) -> bool:
+    """Fill share: weight over total, 0 for padding; add log likelihood and weight to scalars.
+
+    Whether all weights are tame.
+    """
+    hi = -(-m // 8) * 8
+    most = 0.0
+    for r in range(m):
+        share[r] = w[lo + r] if len(w) else 1.0
+        most = share[r] if share[r] > most else most
+        level[r] = share[r] * (top[r] + math.log(total[r]))
+    for r in range(m, hi):
+        share[r] = 0.0
+        level[r] = 0.0
+    _gridded(level, hi, LIKELIHOOD_GRID, scalars[0])
+    _gridded(share, hi, GRID, scalars[1])
+    for r in range(0, hi, 8):
+        store(share, r, div(load(share, r), load(total, r)))
+    return bool(most <= TAME_WEIGHT)
+
+
+@jit
+def sums(
+    x: Any,
+    w: Any,
+    const: Any,
+    means: Any,
+    factor: Any,
+    diagonal: bool,
+    label: Any,
+    count: Any,
+    linear: Any,
+    quadratic: Any,
+    scalars: Any,
+) -> None:
+    """Fill label and add to count (k, 8), linear (k, d, 8), quadratic (k, d, d, 8), scalars (2, 8).
+
+    A sum is kept lane by lane: row r of a block in lane r % 8. ``w`` of length 0 means 1 each.
+    """
+    k, d = means.shape
+    n = x.shape[1]
+    xd, lp, shift = np.zeros((d, BLOCK)), np.empty((k, BLOCK)), np.empty((k, d))
+    dev, rx = np.empty((d, BLOCK)), np.empty((d, BLOCK))
+    top, total, name = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK, np.int32)
+    share, level = np.empty(BLOCK), np.empty(BLOCK)
+    _lower(factor, means, shift)
+    near = np.abs(means).max() <= TAME
+    for lo in range(0, n, BLOCK):
+        m = min(BLOCK, n - lo)
+        hi = -(-m // 8) * 8
+        tame = _take(x, lo, m, xd) and near
+        if diagonal:
+            _joint_diagonal(xd, m, const, factor, shift, lp)
+        else:
+            _joint_full(xd, m, const, factor, shift, lp)
+        _normalise(lp, hi, top, total, name)
+        for r in range(m):
+            label[lo + r] = name[r]
+        tame = _weigh(w, lo, m, top, total, share, level, scalars) and tame
+        # Elsewhere a block could leave the range in which an accumulator is on the grid.
+        step = BLOCK if tame else 8
+        for c in range(k):
+            p = lp[c]
+            most = 0.0
+            for r in range(hi):
+                p[r] = p[r] * share[r]
+                most = p[r] if p[r] > most else most
+            if tame and most < 1e-11:  # every term would round to zero: |x - mean|^2 <= 1024
+                continue
+            _gridded(p, hi, GRID, count[c])
+            for at in range(0, hi, step):
+                end = min(at + step, hi)
+                if diagonal:
+                    _squares(xd, p, means[c], at, end, linear[c], quadratic[c])
+                else:
+                    _first(xd, p, means[c], at, end, dev, rx, linear[c])
+                    _second(dev, rx, at, end, quadratic[c])

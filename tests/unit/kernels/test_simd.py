@@ -1,0 +1,55 @@
+import math
+
+import numba
+import numpy as np
+
+from segpipe.kernels import simd, simd_math
+
+
+@numba.njit
+def exponentials(z, out):
+    for r in range(0, len(z), 8):
+        simd.store(out, r, simd_math.exponential(simd.load(z, r)))
+
+
+def test_exponential_is_within_an_ulp_and_exact_at_zero():
+    z = np.concatenate([-np.geomspace(1e-300, 59.99, 4000), -np.linspace(0, 59.9, 4000)])
+    z = np.append(z, [0.0, -60.0, -60.1, -1e3, -1e300, -np.inf, -1e-17, -1.0])
+    out = np.empty(len(z))
+    exponentials(z, out)
+    some = z >= -60
+    truth = np.array([math.exp(v) for v in z[some]])
+    assert np.all(np.abs(out[some] - truth) <= np.spacing(truth))
+    assert np.all(out[~some] == 0.0)
+    assert np.all(out[z == 0] == 1.0)
+
+
+@numba.njit
+def fused(a, b, c, out):
+    simd.store(out, 0, simd.fma(simd.load(a, 0), simd.load(b, 0), simd.load(c, 0)))
+
+
+def test_fused_multiply_add_rounds_once():
+    # (1 + 2^-30)^2 - 1 - 2^-29 = 2^-60, which two roundings lose
+    a = np.full(8, 1 + 2.0**-30)
+    out = np.empty(8)
+    fused(a, a, np.full(8, -1 - 2.0**-29), out)
+    assert out.tolist() == [2.0**-60] * 8
+    a = np.full(16, 1 + 2.0**-13, np.float32)
+    single = np.empty(16, np.float32)
+    fused(a, a, np.full(16, -1 - 2.0**-12, np.float32), single)
+    assert single.tolist() == [2.0**-26] * 16
+
+
+@numba.njit
+def odd(a, out):
+    simd.store(out, 0, simd.odd(simd.load(a, 0)))
+
+
+def test_odd_sets_the_last_bit_of_all_but_zeros():
+    a, out = np.array([0.0, -0.0, 1.0, -2.0, np.nextafter(1, 2), 3e-9, -4e7, 0.5]), np.empty(8)
+    odd(a, out)
+    bits = out.view(np.int64)
+    assert np.all(bits[2:] & 1 == 1)
+    assert np.array_equal(bits[2:] | 1, a.view(np.int64)[2:] | 1)
+    assert np.array_equal(bits[:2], a.view(np.int64)[:2])
