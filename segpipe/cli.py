@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from segpipe.errors import USAGE, SegpipeError
+from segpipe.light import without_pandas
 
 app = typer.Typer(
     name="segpipe",
@@ -62,6 +63,7 @@ def _request(
 
 def _finish(call: Callable[[], dict[str, Any]], debug: bool) -> None:
     """Print the summary that ``call`` returns as the last line and exit with its code."""
+    without_pandas()
     from segpipe.pipeline import RunFailed
 
     try:

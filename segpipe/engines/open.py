@@ -7,6 +7,7 @@ from typing import Any
 
 from segpipe.engines.protocol import Engine
 from segpipe.errors import ConfigError
+from segpipe.light import with_pandas
 
 NAMES = ("local", "dask", "spark")
 IO = ("auto", "arrow", "engine")
@@ -55,6 +56,8 @@ def open_engine(
             from segpipe.engines.local import LocalEngine
 
             return LocalEngine(memory=memory, io=io, parts=parts)
+        if name in ("dask", "spark"):
+            with_pandas()
         if name == "dask":
             from segpipe.engines.dask import DaskEngine
 

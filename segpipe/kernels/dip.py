@@ -7,77 +7,88 @@ minorant and the least concave majorant of the empirical distribution function.
 
 from __future__ import annotations
 
+import functools
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from segpipe.kernels.jit import jit
 from segpipe.values import Floats
 
-
-@jit
-def _hull(x: Any, y: Any, lo: int, hi: int, sign: float, knots: Any) -> int:
-    """Knots of the convex minorant (sign 1) or concave majorant (-1) of points lo..hi."""
-    m = 0
-    for i in range(lo, hi + 1):
-        while m >= 2:
-            a, b = knots[m - 2], knots[m - 1]
-            turn = (y[b] - y[a]) * (x[i] - x[a]) - (y[i] - y[a]) * (x[b] - x[a])
-            if sign * turn < 0:
-                break
-            m -= 1
-        knots[m] = i
-        m += 1
-    return m
+SMALL = 20_000
+"""Distinct values up to which plain Python, 35 ms, is taken rather than the start of numba, 0.5 s:
+the distances of 200 rows."""
 
 
-@jit
-def _interpolate(x: Any, y: Any, knots: Any, m: int, lo: int, hi: int, out: Any) -> None:
-    """Values of the polygon through the knots at points lo..hi."""
-    s = 0
-    for i in range(lo, hi + 1):
-        while s + 2 < m and knots[s + 1] < i:
-            s += 1
-        if m == 1 or knots[s] == i:
-            out[i] = y[knots[s]]
-        else:
-            a, b = knots[s], knots[s + 1]
-            out[i] = y[a] + (y[b] - y[a]) * (x[i] - x[a]) / (x[b] - x[a])
+@functools.cache
+def _compiled() -> ModuleType:
+    from segpipe.kernels import dip_jit
+
+    return dip_jit
 
 
-@jit
-def _dip(x: Any, below: Any, upto: Any) -> float:
-    """Twice the dip, in units of the distribution function; x strictly ascending."""
-    n = len(x)
-    lo, hi = 0, n - 1
-    kg, kl = np.empty(n, np.int64), np.empty(n, np.int64)
-    g, upper = np.empty(n), np.empty(n)
+def dip_loop(
+    x: Any, below: Any, upto: Any, minorant: Any, majorant: Any, lower: Any, upper: Any
+) -> float:
+    """Twice the dip, in units of the distribution function; x strictly ascending.
+
+    All are sequences of the same length, the last four to be overwritten: knots (integers) and
+    values of the two polygons. Lists and, compiled, arrays give the same bits.
+    """
+
+    def hull(y: Any, lo: int, hi: int, sign: float, knots: Any) -> int:
+        """Knots of the convex minorant (sign 1) or concave majorant (-1) of points lo..hi."""
+        m = 0
+        for i in range(lo, hi + 1):
+            while m >= 2:
+                a, b = knots[m - 2], knots[m - 1]
+                turn = (y[b] - y[a]) * (x[i] - x[a]) - (y[i] - y[a]) * (x[b] - x[a])
+                if sign * turn < 0:
+                    break
+                m -= 1
+            knots[m] = i
+            m += 1
+        return m
+
+    def interpolate(y: Any, knots: Any, m: int, lo: int, hi: int, out: Any) -> None:
+        """Values of the polygon through the knots at points lo..hi."""
+        s = 0
+        for i in range(lo, hi + 1):
+            while s + 2 < m and knots[s + 1] < i:
+                s += 1
+            if m == 1 or knots[s] == i:
+                out[i] = y[knots[s]]
+            else:
+                a, b = knots[s], knots[s + 1]
+                out[i] = y[a] + (y[b] - y[a]) * (x[i] - x[a]) / (x[b] - x[a])
+
+    lo, hi = 0, len(x) - 1
     found = 0.0
     while lo < hi:
-        mg = _hull(x, below, lo, hi, 1.0, kg)
-        ml = _hull(x, upto, lo, hi, -1.0, kl)
-        _interpolate(x, below, kg, mg, lo, hi, g)
-        _interpolate(x, upto, kl, ml, lo, hi, upper)
+        mg = hull(below, lo, hi, 1.0, minorant)
+        ml = hull(upto, lo, hi, -1.0, majorant)
+        interpolate(below, minorant, mg, lo, hi, lower)
+        interpolate(upto, majorant, ml, lo, hi, upper)
         d, new_lo, new_hi = -1.0, lo, hi
         j = 0
         for i in range(mg):  # widest gap at a knot of the minorant
-            while kl[j] < kg[i]:
+            while majorant[j] < minorant[i]:
                 j += 1
-            gap = upper[kg[i]] - g[kg[i]]
+            gap = upper[minorant[i]] - lower[minorant[i]]
             if gap > d:
-                d, new_lo, new_hi = gap, kg[i], kl[j]
+                d, new_lo, new_hi = gap, minorant[i], majorant[j]
         j = 0
         for i in range(ml):  # or at a knot of the majorant
-            while j + 1 < mg and kg[j + 1] <= kl[i]:
+            while j + 1 < mg and minorant[j + 1] <= majorant[i]:
                 j += 1
-            gap = upper[kl[i]] - g[kl[i]]
+            gap = upper[majorant[i]] - lower[majorant[i]]
             if gap > d:
-                d, new_lo, new_hi = gap, kg[j], kl[i]
+                d, new_lo, new_hi = gap, minorant[j], majorant[i]
         if d <= found:
             return found
         # Without the ends: a jump there is allowed as long as the mode may be there.
         for i in range(lo, new_lo):
-            found = max(found, upto[i] - g[i])
+            found = max(found, upto[i] - lower[i])
         for i in range(new_hi + 1, hi + 1):
             found = max(found, upper[i] - below[i])
         if d <= found or (new_lo == lo and new_hi == hi):
@@ -91,11 +102,18 @@ def dip(x: Floats, w: Floats | None = None) -> float:
 
     ``x`` (n,) in any order; ``w`` (n,) positive weights, None = 1 each.
     """
-    values, at = np.unique(np.asarray(x, np.float64), return_inverse=True)
-    mass = np.bincount(at, w, len(values))
+    values, group = np.unique(np.asarray(x, np.float64), return_inverse=True)
+    mass = np.bincount(group, w, len(values))
     upto = np.cumsum(mass) / mass.sum()
     below = np.r_[0.0, upto[:-1]]
-    return 0.5 * float(_dip(values, below, upto))
+    n = len(values)
+    if n <= SMALL:
+        knots: list[list[int]] = [[0] * n, [0] * n]
+        room: list[list[float]] = [[0.0] * n, [0.0] * n]
+        cells = values.tolist(), below.tolist(), upto.tolist()
+        return 0.5 * dip_loop(*cells, *knots, *room)
+    at, polygons = np.empty((2, n), np.int64), np.empty((2, n))
+    return 0.5 * float(_compiled().dip_loop(values, below, upto, *at, *polygons))
 
 
 def dip_p(x: Floats, w: Floats | None = None) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+from segpipe.kernels import dip as kernel
 from segpipe.kernels.dip import dip, dip_p
 
 
@@ -88,3 +89,12 @@ def test_p_tells_two_modes_from_one():
     assert dip_p(one) > 0.5
     assert dip_p(np.r_[one, one + 5]) <= 0.001
     assert dip_p(np.array([1.0, 2, 9])) == 1.0
+
+
+@pytest.mark.parametrize("n", [2, 7, 100, 1500])
+def test_compiled_and_plain_loops_give_the_same_bits(n, monkeypatch):
+    rng = np.random.default_rng(n)
+    samples = [rng.random(n), np.round(rng.normal(size=n), 1), np.r_[rng.normal(size=n), 9.0]]
+    plain = [dip(x, np.ones(len(x)) + (x > 0)) for x in samples]
+    monkeypatch.setattr(kernel, "SMALL", 0)
+    assert [dip(x, np.ones(len(x)) + (x > 0)) for x in samples] == plain
