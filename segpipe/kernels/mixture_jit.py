@@ -13,11 +13,13 @@ import numpy as np
 
 from segpipe.kernels.jit import jit
 from segpipe.kernels.nearest import GRID
-from segpipe.kernels.simd import add, div, fma, load, mul, odd, splat, store, sub
+from segpipe.kernels.simd import add, choose, div, fma, load, mul, odd, splat, store, sub
 from segpipe.kernels.simd_math import exponential
 
-BLOCK = 256
-"""Rows worked on at a time."""
+BLOCK = 64
+"""Rows worked on at a time: at d = 16 the deviations and their shares stay in 48 KiB."""
+STRIDE = BLOCK + 8
+"""From feature to feature of a block: a power of two would put all of them in two cache sets."""
 TILE = 32
 """Rows whose factors are in registers at a time: four vectors."""
 TAME_WEIGHT, TAME = 1024.0, 16.0
@@ -28,18 +30,21 @@ LIKELIHOOD_GRID = 1.5 * 2.0**32
 
 @jit
 def _take(x: Any, lo: int, m: int, xd: Any) -> bool:
-    """Fill xd (d, BLOCK): rows lo..lo+m in float64, then zeros; whether they are tame."""
-    most = np.float32(0.0)
+    """Fill xd (d, STRIDE): rows lo..lo+m in float64, then zeros; whether they are tame."""
+    least = most = splat(0.0)
     for j in range(x.shape[0]):
         row, out = x[j], xd[j]
         for r in range(m):
             out[r] = np.float64(row[lo + r])
-        for r in range(m):
-            v = abs(row[lo + r])
-            most = v if v > most else most
-        for r in range(m, BLOCK):
+        for r in range(m, STRIDE):
             out[r] = 0.0
-    return bool(most <= TAME)
+        for r in range(0, m, 8):
+            v = load(out, r)
+            least, most = choose(v, least, v, least), choose(most, v, v, most)
+    ends = np.empty(16)
+    store(ends, 0, least)
+    store(ends, 8, most)
+    return bool(ends.max() <= TAME and ends.min() >= -TAME)
 
 
 @jit
@@ -56,7 +61,7 @@ def _joint_full(xd: Any, m: int, const: Any, factor: Any, shift: Any, lp: Any) -
                 a2 = b2 = c2 = d2 = splat(shift[c, i + 2])
                 a3 = b3 = c3 = d3 = splat(shift[c, i + 3])
                 for j in range(i + 4):
-                    at = j * BLOCK + r
+                    at = j * STRIDE + r
                     xa, xb = load(xd, at), load(xd, at + 8)
                     xc, xe = load(xd, at + 16), load(xd, at + 24)
                     f = splat(factor[c, i, j])
@@ -71,7 +76,7 @@ def _joint_full(xd: Any, m: int, const: Any, factor: Any, shift: Any, lp: Any) -
                 qb = fma(b3, b3, fma(b2, b2, fma(b1, b1, fma(b0, b0, qb))))
                 qc = fma(c3, c3, fma(c2, c2, fma(c1, c1, fma(c0, c0, qc))))
                 qd = fma(d3, d3, fma(d2, d2, fma(d1, d1, fma(d0, d0, qd))))
-            at = c * BLOCK + r
+            at = c * STRIDE + r
             store(lp, at, fma(half, qa, top))
             store(lp, at + 8, fma(half, qb, top))
             store(lp, at + 16, fma(half, qc, top))
@@ -87,11 +92,11 @@ def _joint_diagonal(xd: Any, m: int, const: Any, factor: Any, shift: Any, lp: An
         for r in range(0, m, TILE):
             qa = qb = qc = qd = splat(0.0)
             for i in range(d):
-                f, s, at = splat(factor[c, i, i]), splat(shift[c, i]), i * BLOCK + r
+                f, s, at = splat(factor[c, i, i]), splat(shift[c, i]), i * STRIDE + r
                 a, b = fma(f, load(xd, at), s), fma(f, load(xd, at + 8), s)
                 e, g = fma(f, load(xd, at + 16), s), fma(f, load(xd, at + 24), s)
                 qa, qb, qc, qd = fma(a, a, qa), fma(b, b, qb), fma(e, e, qc), fma(g, g, qd)
-            at = c * BLOCK + r
+            at = c * STRIDE + r
             store(lp, at, fma(half, qa, top))
             store(lp, at + 8, fma(half, qb, top))
             store(lp, at + 16, fma(half, qc, top))
@@ -113,8 +118,8 @@ def _normalise(lp: Any, m: int, top: Any, total: Any, label: Any) -> None:
     for r in range(0, m, 8):
         most, s = load(top, r), splat(0.0)
         for c in range(k):
-            e = exponential(sub(load(lp, c * BLOCK + r), most))
-            store(lp, c * BLOCK + r, e)
+            e = exponential(sub(load(lp, c * STRIDE + r), most))
+            store(lp, c * STRIDE + r, e)
             s = add(s, e)
         store(total, r, s)
 
@@ -138,7 +143,7 @@ def posterior(
     """Fill label, its posterior and the log density; means and factor are padded."""
     k, d = means.shape
     n = x.shape[1]
-    xd, lp, shift = np.zeros((d, BLOCK)), np.empty((k, BLOCK)), np.empty((k, d))
+    xd, lp, shift = np.zeros((d, STRIDE)), np.empty((k, STRIDE)), np.empty((k, d))
     top, total, name = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK, np.int32)
     _lower(factor, means, shift)
     for lo in range(0, n, BLOCK):
@@ -165,15 +170,32 @@ def _add(into: Any, at: int, sums: Any) -> None:
 @jit
 def _first(xd: Any, p: Any, mean: Any, lo: int, hi: int, dev: Any, rx: Any, linear: Any) -> None:
     """Fill dev = x - mean and rx = p dev, last bit set; add the sums of rx to linear (d, 8)."""
-    for i in range(len(mean)):
-        mu, s = splat(mean[i]), splat(GRID)
+    for i in range(0, len(mean), 4):
+        ma, mb, mc, md = splat(mean[i]), splat(mean[i + 1]), splat(mean[i + 2]), splat(mean[i + 3])
+        sa = sb = sc = sd = splat(GRID)
         for r in range(lo, hi, 8):
-            v = sub(load(xd, i * BLOCK + r), mu)
-            t = odd(mul(load(p, r), v))
-            store(dev, i * BLOCK + r, v)
-            store(rx, i * BLOCK + r, t)
-            s = add(s, t)
-        _add(linear, i * 8, s)
+            share, at = load(p, r), i * STRIDE + r
+            a, b = sub(load(xd, at), ma), sub(load(xd, at + STRIDE), mb)
+            c, d = sub(load(xd, at + 2 * STRIDE), mc), sub(load(xd, at + 3 * STRIDE), md)
+            store(dev, at, a)
+            store(dev, at + STRIDE, b)
+            store(dev, at + 2 * STRIDE, c)
+            store(dev, at + 3 * STRIDE, d)
+            a, b, c, d = (
+                odd(mul(share, a)),
+                odd(mul(share, b)),
+                odd(mul(share, c)),
+                odd(mul(share, d)),
+            )
+            store(rx, at, a)
+            store(rx, at + STRIDE, b)
+            store(rx, at + 2 * STRIDE, c)
+            store(rx, at + 3 * STRIDE, d)
+            sa, sb, sc, sd = add(sa, a), add(sb, b), add(sc, c), add(sd, d)
+        _add(linear, i * 8, sa)
+        _add(linear, i * 8 + 8, sb)
+        _add(linear, i * 8 + 16, sc)
+        _add(linear, i * 8 + 24, sd)
 
 
 @jit
@@ -185,19 +207,19 @@ def _second(dev: Any, rx: Any, lo: int, hi: int, quadratic: Any) -> None:
             s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = splat(GRID)
             s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = splat(GRID)
             for r in range(lo, hi, 8):
-                a, b = i * BLOCK + r, j * BLOCK + r
-                u0, u1 = load(rx, a), load(rx, a + BLOCK)
-                u2, u3 = load(rx, a + 2 * BLOCK), load(rx, a + 3 * BLOCK)
+                a, b = i * STRIDE + r, j * STRIDE + r
+                u0, u1 = load(rx, a), load(rx, a + STRIDE)
+                u2, u3 = load(rx, a + 2 * STRIDE), load(rx, a + 3 * STRIDE)
                 v = load(dev, b)
                 s00, s10 = fma(u0, v, s00), fma(u1, v, s10)
                 s20, s30 = fma(u2, v, s20), fma(u3, v, s30)
-                v = load(dev, b + BLOCK)
+                v = load(dev, b + STRIDE)
                 s01, s11 = fma(u0, v, s01), fma(u1, v, s11)
                 s21, s31 = fma(u2, v, s21), fma(u3, v, s31)
-                v = load(dev, b + 2 * BLOCK)
+                v = load(dev, b + 2 * STRIDE)
                 s02, s12 = fma(u0, v, s02), fma(u1, v, s12)
                 s22, s32 = fma(u2, v, s22), fma(u3, v, s32)
-                v = load(dev, b + 3 * BLOCK)
+                v = load(dev, b + 3 * STRIDE)
                 s03, s13 = fma(u0, v, s03), fma(u1, v, s13)
                 s23, s33 = fma(u2, v, s23), fma(u3, v, s33)
             at = (i * d + j) * 8
@@ -231,7 +253,7 @@ def _squares(xd: Any, p: Any, mean: Any, lo: int, hi: int, linear: Any, quadrati
         s = t = u = v = splat(GRID)
         for r in range(lo, hi, 8):
             share = load(p, r)
-            a, b = sub(load(xd, i * BLOCK + r), mu), sub(load(xd, (i + 1) * BLOCK + r), mv)
+            a, b = sub(load(xd, i * STRIDE + r), mu), sub(load(xd, (i + 1) * STRIDE + r), mv)
             e, f = odd(mul(share, a)), odd(mul(share, b))
             s, t, u, v = add(s, e), add(t, f), fma(e, a, u), fma(f, b, v)
         _add(linear, i * 8, s)
@@ -293,8 +315,8 @@ def sums(
     """
     k, d = means.shape
     n = x.shape[1]
-    xd, lp, shift = np.zeros((d, BLOCK)), np.empty((k, BLOCK)), np.empty((k, d))
-    dev, rx = np.empty((d, BLOCK)), np.empty((d, BLOCK))
+    xd, lp, shift = np.zeros((d, STRIDE)), np.empty((k, STRIDE)), np.empty((k, d))
+    dev, rx = np.empty((d, STRIDE)), np.empty((d, STRIDE))
     top, total, name = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK, np.int32)
     share, level = np.empty(BLOCK), np.empty(BLOCK)
     _lower(factor, means, shift)

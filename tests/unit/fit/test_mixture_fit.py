@@ -5,7 +5,7 @@ from sklearn.mixture import GaussianMixture
 from segpipe.errors import ConfigError
 from segpipe.fit import mixture as fit
 from segpipe.fit.mixture import expected_gain, fit_mixture, maximise, total_log_likelihood
-from segpipe.models.mixture import COVARIANCES
+from segpipe.models.mixture import COVARIANCES, MixtureModel
 from tests.unit.fit.blobs import blobs, block
 
 RNG = np.random.default_rng(4)
@@ -64,3 +64,20 @@ def test_identical_rows_beside_others_do_not_break_it():
 def test_unknown_covariance():
     with pytest.raises(ConfigError, match="unknown"):
         fit_mixture(BANDS, ONE, 2, "banded")
+
+
+@pytest.mark.parametrize("kind", COVARIANCES)
+def test_steps_from_the_same_start_reach_scikit_learns_likelihood(kind):
+    theirs = GaussianMixture(3, covariance_type=kind, init_params="random_from_data",
+                             reg_covar=fit.REG_COVAR, max_iter=1, random_state=1)  # fmt: skip
+    rows = BANDS.T.astype(np.float64)
+    with pytest.warns(UserWarning, match="did not converge"):
+        theirs.fit(rows)
+    model = MixtureModel(theirs.weights_, theirs.means_, theirs.covariances_, kind)
+    for _ in range(20):
+        sums = fit.em_sums(model, BANDS, ONE)
+        level, share = theirs._e_step(rows)
+        assert sums.log_likelihood / 800 == pytest.approx(level, rel=1e-6)
+        theirs._m_step(rows, share)
+        model = maximise(model, sums)
+    assert model.means == pytest.approx(theirs.means_, rel=1e-4, abs=1e-4)

@@ -148,6 +148,6 @@ def test_posteriors_do_not_depend_on_the_place_of_the_row():
     m = model()
     args = (m.factors()[0], m.means, m.factors()[1], False)
     whole = kernel.posterior(x, *args)
-    for lo, hi in ((1, 2), (3, 36), (255, 600)):
+    for lo, hi in ((1, 2), (3, 36), (63, 600)):
         part = kernel.posterior(np.ascontiguousarray(x[:, lo:hi]), *args)
         assert all(np.array_equal(a, b[lo:hi]) for a, b in zip(part, whole, strict=True))
