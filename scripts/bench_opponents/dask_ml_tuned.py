@@ -13,25 +13,33 @@ from contest import Task, compete
 
 
 def prepare() -> Any:
-    import dask.dataframe as dd
+    import dask
+    import dask.dataframe
     import dask_ml.cluster
     import dask_ml.preprocessing
     import dask_session
 
     dask_session.client()
-    return dd, dask_ml
+    return dask, dask_ml
 
 
 def work(task: Task, ready: Any, tuned: bool = True) -> dict[str, Any]:
-    dd, dask_ml = ready
+    import pandas as pd
+
+    dask, dask_ml = ready
     # Persisted: dask-ml goes over its input dozens of times, and would read and scale each time.
-    frame = dd.read_parquet(task.data).persist()
+    frame = dask.dataframe.read_parquet(task.data).persist()
     x = frame.to_dask_array(lengths=True)
     x = dask_ml.preprocessing.StandardScaler().fit_transform(x).persist()
     options = {"oversampling_factor": 2 * task.k, "init_max_iter": 5} if tuned else {}
     fitted = dask_ml.cluster.KMeans(task.k, random_state=task.seed, **options).fit(x)
-    segment = dd.from_dask_array(fitted.labels_.astype("int32"), index=frame.index)
-    frame.assign(segment=segment).to_parquet(task.out, write_index=False)
+    # Partition by partition: dask.dataframe would shuffle both sides to align them by index.
+    labels = fitted.labels_.astype("int32").to_delayed()
+    together = dask.delayed(pd.DataFrame.assign)
+    parts = zip(frame.to_delayed(), labels, strict=True)
+    labelled = [together(part, segment=block) for part, block in parts]
+    meta = frame._meta.assign(segment=pd.Series(dtype="int32"))
+    dask.dataframe.from_delayed(labelled, meta=meta).to_parquet(task.out, write_index=False)
     return {"steps": int(fitted.n_iter_)}
 
 

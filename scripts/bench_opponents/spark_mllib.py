@@ -46,7 +46,8 @@ def work(task: Task, ready: Any) -> dict[str, Any]:
 
 
 def _blas(spark: Any) -> str:
-    blas = spark._jvm.org.apache.spark.ml.linalg.BLAS
+    # A Scala object that is private to Spark: its one instance is the field MODULE$.
+    blas = getattr(getattr(spark._jvm.org.apache.spark.ml.linalg, "BLAS$"), "MODULE$")
     return str(blas.nativeBLAS().getClass().getName())
 
 

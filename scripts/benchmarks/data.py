@@ -90,4 +90,5 @@ def parquet_files(place: Path) -> list[Path]:
     """The table's files; names that start with _ hold the truth."""
     if place.is_file():
         return [place]
-    return sorted(p for p in place.rglob("*.parquet") if not p.name.startswith(("_", ".")))
+    found = (p for p in place.rglob("*.parquet") if p.is_file())  # Spark and Dask write folders
+    return sorted(p for p in found if not p.name.startswith(("_", ".")))
