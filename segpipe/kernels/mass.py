@@ -16,7 +16,7 @@ from segpipe.kernels.nearest import SMALL, Singles
 from segpipe.values import Block, Floats
 
 LANES = 16
-"""Micro-clusters are looked through this many at a time: one AVX-512 register of float32."""
+"""The compiled loop takes multiples of this many micro-clusters."""
 
 
 @functools.cache
@@ -63,7 +63,8 @@ def mean_square(x: Block, centres: Floats, share: Floats, spread: Floats, mass: 
     n = x.shape[1]
     if centres.shape[0] * x.size > SMALL:
         out = np.empty(n)
-        _compiled().mean_square(x, *_padded(centres, share, spread), mass, out)
+        padded = _padded(centres, share, spread)
+        _compiled().mean_square(x, *padded, len(share), mass, out)
         return out
     d2 = _distances(x, centres, spread)
     total, left = np.zeros(n), np.full(n, mass)

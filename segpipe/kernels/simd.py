@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import cgutils, types
+from numba.core import cgutils, errors, types
 from numba.extending import intrinsic, models, register_model
 
 DOUBLES, SINGLES = 8, 16
@@ -47,10 +47,16 @@ def _place(context: Any, builder: Any, signature: Any, args: Any, vector: Any) -
     return builder.bitcast(builder.gep(data, [args[1]]), vector.ir.as_pointer())
 
 
+def _contiguous(array: Any) -> None:
+    if array.layout != "C":
+        raise errors.TypingError("vectors are loaded from and stored to contiguous arrays only")
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def load(typing: Any, array: Any, at: Any) -> Any:
     """Lanes of a contiguous array from its ``at``-th element on, in memory order; no bounds."""
     del typing, at
+    _contiguous(array)
     vector = KIND[array.dtype]
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -64,6 +70,7 @@ def load(typing: Any, array: Any, at: Any) -> Any:
 def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
     """Write lanes where ``load`` would read them; no bounds."""
     del typing, at
+    _contiguous(array)
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = _place(context, builder, signature, args, value)

@@ -48,3 +48,12 @@ def test_whole_mass_is_the_mean_squared_distance_to_all_rows():
     out = mass.mean_square(x, centres, np.full(4, 0.25), spread, 1.0)
     truth = ((x.T[:, None, :] - rows[None]) ** 2).sum(-1).mean(axis=1)
     assert out == pytest.approx(truth, rel=1e-5)
+
+
+def test_equally_near_clusters_are_taken_in_order_by_both_paths(monkeypatch):
+    rng = np.random.default_rng(1)
+    centres = np.repeat(np.round(rng.normal(size=(9, 2))), 5, axis=0)[rng.permutation(45)]
+    x, share = block(rng, 2, 40), rng.dirichlet(np.ones(45))
+    plain = mass.mean_square(x, centres, share, np.zeros(45), 0.4)
+    monkeypatch.setattr(mass, "SMALL", 0)
+    assert np.array_equal(mass.mean_square(x, centres, share, np.zeros(45), 0.4), plain)

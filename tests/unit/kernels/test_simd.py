@@ -2,6 +2,7 @@ import math
 
 import numba
 import numpy as np
+import pytest
 
 from segpipe.kernels import simd, simd_math
 
@@ -53,3 +54,13 @@ def test_odd_sets_the_last_bit_of_all_but_zeros():
     assert np.all(bits[2:] & 1 == 1)
     assert np.array_equal(bits[2:] | 1, a.view(np.int64)[2:] | 1)
     assert np.array_equal(bits[:2], a.view(np.int64)[:2])
+
+
+@numba.njit
+def first(a):
+    simd.store(a, 0, simd.load(a, 0))
+
+
+def test_a_vector_is_not_loaded_across_a_stride():
+    with pytest.raises(numba.TypingError, match="contiguous"):
+        first(np.zeros((8, 2))[:, 0])
