@@ -96,6 +96,18 @@ def splat(typing: Any, scalar: Any) -> Any:
     return vector(scalar), emit
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def choose(typing: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    """Lanes of yes where a < b, of no elsewhere; a and b of one kind, yes and no of one kind."""
+    del typing, b, no
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        del context, signature
+        return builder.select(builder.fcmp_ordered("<", *args[:2]), *args[2:])
+
+    return yes(a, a, yes, yes), emit
+
+
 def _lanewise(make: Callable[..., Any], operands: int) -> Any:
     """Operation on vectors of one kind: ``make(builder, kind, *operands)``."""
 
@@ -111,7 +123,6 @@ def _lanewise(make: Callable[..., Any], operands: int) -> Any:
         1: lambda _, a: signed(a),
         2: lambda _, a, _b: signed(a),
         3: lambda _, a, _b, _c: signed(a),
-        4: lambda _, a, _b, _c, _d: signed(a),
     }
     return intrinsic(of[operands])
 
@@ -120,11 +131,6 @@ def _fma(builder: Any, kind: Any, *operands: Any) -> Any:
     name = f"llvm.fma.v{kind.count}f{64 if kind.count == DOUBLES else 32}"
     function = ir.FunctionType(kind, [kind] * 3)
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), operands)
-
-
-def _choose(builder: Any, kind: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
-    del kind
-    return builder.select(builder.fcmp_ordered("<", a, b), yes, no)
 
 
 def _raise_exponent(builder: Any, kind: Any, value: Any, power: Any) -> Any:
@@ -147,8 +153,6 @@ mul = _lanewise(lambda builder, _, a, b: builder.fmul(a, b), 2)
 div = _lanewise(lambda builder, _, a, b: builder.fdiv(a, b), 2)
 fma = _lanewise(_fma, 3)
 """fma(a, b, c) = a b + c."""
-choose = _lanewise(_choose, 4)
-"""choose(a, b, yes, no): yes where a < b."""
 raise_exponent = _lanewise(_raise_exponent, 2)
 """raise_exponent(v, p) of float64: v times 2 to the integer that p + 1.5 2^52 was rounded to."""
 odd = _lanewise(_odd, 1)
