@@ -1,4 +1,4 @@
-"""The features of a customer, from the orders and categories that ``features.rfm`` summed.
+"""The features of a customer, from the lines that ``features.rfm`` prepared.
 
 Units: money in the source's currency, times in days, shares in 0..1. Ages count to the end of the
 as_of day. Conventions, the same on every engine:
@@ -26,16 +26,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from segpipe.kernels.cells import group_codes, numbers
+from segpipe.features import grouped
+from segpipe.features.grouped import Index, Mask, count_of, exact_sum, heads, sum_in_order
+from segpipe.kernels.cells import numbers
 from segpipe.values import Floats
 
-ORDER, CATEGORY = 0, 1
-"""Values of ``_part``."""
 NEVER = 2**62
-"""``_bought`` of an order without a purchase: sorts last."""
+"""A time beyond all, for a minimum over no line; negated for a maximum."""
 DAY_US = 86_400_000_000
 _MONTH_DAYS = 365.25 / 12
 _MICRO = 1e6
@@ -63,13 +62,6 @@ BASE = (
 CATEGORIES = ("distinct_categories", "category_entropy", "top_category_share")
 DISCOUNT = ("discount_share",)
 
-TIMES = ("_bought", "_latest", "_first", "_last")
-"""First and last purchase line of an order, first and last line of any kind."""
-SUMS = ("_gross", "_back", "_lines", "_returned", "_items", "_discounted")
-"""Integer sums per order; underscores: passed columns keep their own names beside these."""
-
-Index = npt.NDArray[np.int64]
-
 
 def names(categories: bool, discount: bool) -> tuple[str, ...]:
     """Features of a source with or without these columns, in order."""
@@ -78,7 +70,12 @@ def names(categories: bool, discount: bool) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Customers:
-    """Whole customers, sorted by (keys, _part, _bought, _unit), to one row each."""
+    """Whole customers, sorted by ``keys``, to one row each.
+
+    Columns beside the keys: ``_unit`` (the order within the customer), ``_ts`` (microseconds),
+    ``_amount`` (micro-units; negative for a return) and, where the source has them, ``_items``
+    (thousandths), ``_kind`` (category, null = none), ``_discounted`` (0 or 1) and ``passed``.
+    """
 
     schema: pa.Schema
     keys: tuple[str, ...]
@@ -86,23 +83,24 @@ class Customers:
     end_us: int
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """See the class; sums run over a customer's rows in order, whatever the batch."""
+        """See the class; a customer's row is the same in every batch and order of lines."""
         if not batch.num_rows:
             return pa.RecordBatch.from_arrays(
                 [pa.array([], field.type) for field in self.schema], schema=self.schema
             )
-        code = _codes(batch, self.keys)
-        starts = np.flatnonzero(np.diff(code, prepend=-1))
-        count = len(starts)
+        code = grouped.numbered([batch.column(key) for key in self.keys])
+        starts = heads(code)
         cells = {
             name: batch.column(name).to_numpy(zero_copy_only=False)
-            for name in ("_part", *TIMES, *SUMS)
+            for name in ("_unit", "_ts", "_amount", "_items", "_discounted")
+            if name in batch.schema.names
         }
-        is_order = cells["_part"] == ORDER
-        found = _orders(code, is_order, cells, count, self.end_us)
-        found |= _categories(code, ~is_order, cells["_lines"], count)
+        found = _lines(code, starts, cells, self.end_us)
+        found |= _orders(code, cells, found, self.end_us)
+        if "_kind" in batch.schema.names:
+            found |= _categories(code, batch.column("_kind"), cells["_amount"] >= 0, len(starts))
         for name in self.passed:
-            found[name] = _largest(code, numbers(batch.column(name)), count)
+            found[name] = _largest(numbers(batch.column(name)), starts)
         first = pa.array(starts)
         arrays = [
             batch.column(field.name).take(first)
@@ -113,98 +111,111 @@ class Customers:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def _orders(
-    code: Index, is_order: npt.NDArray[np.bool_], cells: dict[str, Index], count: int, end: int
-) -> dict[str, Floats]:
-    def total(values: npt.NDArray[np.generic], rows: npt.NDArray[np.bool_]) -> Floats:
-        return _sum(code[rows], values[rows], count)
-
-    buys = is_order & (cells["_lines"] > 0)
-    frequency = np.bincount(code[buys], minlength=count).astype(np.float64)
-    some = np.maximum(frequency, 1.0)
-    spent = cells["_gross"] / _MICRO
-    gross, lines = total(spent, buys), total(cells["_lines"], buys)
-    returned = total(cells["_returned"], is_order)
-    first, last = _span(code, is_order, buys, cells, count)
-    recency, tenure = (end - last) / DAY_US, (end - first) / DAY_US
-    mean = gross / some
-    variance = total((spent - mean[code]) ** 2, buys) / some
-    gap_mean, gap_cv = _gaps(code[buys], cells["_bought"][buys], frequency, tenure)
-    when = cells["_bought"][buys]
-    day = when // DAY_US
-    weekday = (day + 4) % 7  # 0 = Sunday: 1970-01-01 was a Thursday
-    ordered = code[buys]
-    recent = _share_sum(ordered, spent[buys], end - when <= 90 * DAY_US, count)
-    before = _share_sum(
-        ordered, spent[buys], (end - when > 90 * DAY_US) & (end - when <= 180 * DAY_US), count
-    )
+def _lines(code: Index, starts: Index, cells: dict[str, Index], end: int) -> dict[str, Floats]:
+    """What needs no orders; with an underscore, what ``_orders`` divides by their number."""
+    count = len(starts)
+    ts, amount = cells["_ts"], cells["_amount"]
+    bought = amount >= 0
+    sold = count_of(code, count, bought)
+    every = count_of(code, count)
+    first = np.minimum.reduceat(np.where(bought, ts, NEVER), starts)
+    last = np.maximum.reduceat(np.where(bought, ts, -NEVER), starts)
+    none = sold == 0
+    first = np.where(none, np.minimum.reduceat(ts, starts), first)
+    last = np.where(none, np.maximum.reduceat(ts, starts), last)
+    items = sold
+    if "_items" in cells:
+        items = exact_sum(np.where(bought, cells["_items"], 0), starts) / 1000.0
+    discounted = np.zeros(count)
+    if "_discounted" in cells:
+        discounted = count_of(code, count, bought & (cells["_discounted"] > 0))
     return {
-        "recency_days": recency,
-        "frequency": frequency,
-        "orders_per_month": frequency * _MONTH_DAYS / np.maximum(tenure, _MONTH_DAYS),
-        "monetary_total": gross - total(cells["_back"] / _MICRO, is_order),
-        "monetary_mean": mean,
-        "monetary_std": np.sqrt(variance),
-        "tenure_days": tenure,
-        "active_months_share": _active_months(ordered, when, first, end, count),
-        "interpurchase_mean_days": gap_mean,
-        "interpurchase_cv": gap_cv,
-        "lateness": recency / np.maximum(gap_mean, 1.0),
-        "basket_items": total(cells["_items"], buys) / 1000.0 / some,
-        "basket_median": _median(ordered, spent[buys], count),
-        "return_rate": returned / np.maximum(lines + returned, 1.0),
-        "weekend_share": np.bincount(ordered[(weekday == 0) | (weekday == 6)], minlength=count)
-        / some,
-        "night_share": np.bincount(ordered[when % DAY_US < DAY_US // 4], minlength=count) / some,
-        "trend_90d": (recent - before) / np.where(recent + before > 0, recent + before, 1.0),
-        "single_purchase": (frequency <= 1).astype(np.float64),
-        "discount_share": total(cells["_discounted"], buys) / np.maximum(lines, 1.0),
+        "recency_days": (end - last) / DAY_US,
+        "tenure_days": (end - first) / DAY_US,
+        "monetary_total": exact_sum(amount, starts) / _MICRO,
+        "_gross": exact_sum(np.where(bought, amount, 0), starts) / _MICRO,
+        "_items": items,
+        "return_rate": (every - sold) / every,
+        "discount_share": discounted / np.maximum(sold, 1.0),
     }
 
 
-def _sum(code: Index, values: npt.NDArray[np.generic], count: int) -> Floats:
-    """Sum per group, added in row order: the same bits in every batch."""
-    sums = np.bincount(code, weights=values.astype(np.float64), minlength=count)
-    return sums.astype(np.float64, copy=False)  # of no rows bincount makes integers
+def _orders(
+    code: Index, cells: dict[str, Index], lines: dict[str, Floats], end: int
+) -> dict[str, Floats]:
+    """What is said of orders with a purchase; no feature depends on the order of equal ones."""
+    owner, when, gross = _summed(code, cells)
+    tenure, recency = lines["tenure_days"], lines["recency_days"]
+    count = len(tenure)
+    sizes = np.bincount(owner, minlength=count)
+    frequency = sizes.astype(np.float64)
+    some = np.maximum(frequency, 1.0)
+    mean = lines["_gross"] / some
+    spent = grouped.sorted_within(owner, gross) / _MICRO
+    variance = sum_in_order(owner, (spent - mean[owner]) ** 2, count) / some
+    when_sorted = grouped.sorted_within(owner, when)
+    gap_mean, gap_cv = _gaps(owner, when_sorted, frequency, tenure)
+    weekday = (when // DAY_US + 4) % 7  # 0 = Sunday: 1970-01-01 was a Thursday
+    return {
+        "frequency": frequency,
+        "orders_per_month": frequency * _MONTH_DAYS / np.maximum(tenure, _MONTH_DAYS),
+        "monetary_mean": mean,
+        "monetary_std": np.sqrt(variance),
+        "active_months_share": _active_months(owner, when_sorted, tenure, end),
+        "interpurchase_mean_days": gap_mean,
+        "interpurchase_cv": gap_cv,
+        "lateness": recency / np.maximum(gap_mean, 1.0),
+        "basket_items": lines["_items"] / some,
+        "basket_median": grouped.middle(spent, sizes),
+        "weekend_share": count_of(owner, count, (weekday == 0) | (weekday == 6)) / some,
+        "night_share": count_of(owner, count, when % DAY_US < DAY_US // 4) / some,
+        "trend_90d": _trend(owner, gross, end - when, count),
+        "single_purchase": (frequency <= 1).astype(np.float64),
+    }
 
 
-def _span(
-    code: Index,
-    is_order: npt.NDArray[np.bool_],
-    buys: npt.NDArray[np.bool_],
-    cells: dict[str, Index],
-    count: int,
-) -> tuple[Index, Index]:
-    """First and last purchase of each customer; first and last line if there is no purchase."""
-    first, last = np.full(count, NEVER), np.full(count, -NEVER)
-    np.minimum.at(first, code[buys], cells["_bought"][buys])
-    np.maximum.at(last, code[buys], cells["_latest"][buys])
-    other_first, other_last = np.full(count, NEVER), np.full(count, -NEVER)
-    np.minimum.at(other_first, code[is_order], cells["_first"][is_order])
-    np.maximum.at(other_last, code[is_order], cells["_last"][is_order])
-    none = first == NEVER
-    return np.where(none, other_first, first), np.where(none, other_last, last)
+def _summed(code: Index, cells: dict[str, Index]) -> tuple[Index, Index, Index]:
+    """Owner, first purchase and money spent of each order with a purchase, by owner."""
+    bought = cells["_amount"] >= 0
+    code, unit = code[bought], cells["_unit"][bought]
+    ts, amount = cells["_ts"][bought], cells["_amount"][bought]
+    if not len(code):
+        return code, ts, amount
+    unit = grouped.dense(unit)
+    by = grouped.order_of(code, unit)
+    code, unit = code[by], unit[by]
+    new = np.ones(len(code), bool)
+    new[1:] = (code[1:] != code[:-1]) | (unit[1:] != unit[:-1])
+    starts = np.flatnonzero(new)
+    return (
+        code[starts],
+        np.minimum.reduceat(ts[by], starts),
+        np.add.reduceat(amount[by], starts),
+    )
 
 
-def _gaps(code: Index, when: Index, frequency: Floats, tenure: Floats) -> tuple[Floats, Floats]:
-    """Mean gap in days and its coefficient of variation, per customer."""
+def _gaps(owner: Index, when: Index, frequency: Floats, tenure: Floats) -> tuple[Floats, Floats]:
+    """Mean gap in days and its coefficient of variation, per customer; ``when`` is sorted."""
     count = len(frequency)
-    same = code[1:] == code[:-1]
-    owner, gap = code[1:][same], np.diff(when)[same] / DAY_US
+    same = owner[1:] == owner[:-1]
+    between, gap = owner[1:][same], np.diff(when)[same] / DAY_US
     gaps = np.maximum(frequency - 1, 1.0)
-    mean = np.bincount(owner, weights=gap, minlength=count) / gaps
-    variance = np.bincount(owner, weights=(gap - mean[owner]) ** 2, minlength=count) / gaps
+    mean = sum_in_order(between, gap, count) / gaps
+    variance = sum_in_order(between, (gap - mean[between]) ** 2, count) / gaps
     cv = np.sqrt(variance) / np.where(mean > 0, mean, 1.0)
     return np.where(frequency > 1, mean, tenure), np.where(frequency > 1, cv, 0.0)
 
 
-def _active_months(code: Index, when: Index, first: Index, end: int, count: int) -> Floats:
+def _active_months(owner: Index, when: Index, tenure: Floats, end: int) -> Floats:
+    """Months with a purchase among those since the first; ``when`` is sorted."""
     month = _month(when)
-    # Sorted by time within the customer: a new month is a change of month or of customer.
-    new = np.ones(len(code), bool)
-    new[1:] = (code[1:] != code[:-1]) | (month[1:] != month[:-1])
-    elapsed = _month(np.array([end - 1]))[0] - _month(first) + 1
-    share: Floats = np.bincount(code[new], minlength=count) / elapsed
+    new = np.ones(len(owner), bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (month[1:] != month[:-1])
+    active = count_of(owner, len(tenure), new)
+    starts = heads(owner)
+    first = np.zeros(len(tenure), np.int64)
+    first[owner[starts]] = month[starts]
+    share: Floats = active / np.where(active > 0, _month(np.array([end - 1]))[0] - first + 1, 1)
     return share
 
 
@@ -213,50 +224,47 @@ def _month(us: Index) -> Index:
     return months
 
 
-def _share_sum(code: Index, values: Floats, rows: npt.NDArray[np.bool_], count: int) -> Floats:
-    return _sum(code[rows], values[rows], count)
+def _trend(owner: Index, gross: Index, age: Index, count: int) -> Floats:
+    """(a - b) / (a + b) of the money of the last 90 days and the 90 before; 0 without both."""
+    starts = heads(owner)
+
+    def spent(rows: Mask) -> Floats:
+        total = np.zeros(count)
+        if len(starts):
+            total[owner[starts]] = exact_sum(np.where(rows, gross, 0), starts) / _MICRO
+        return total
+
+    recent = spent(age <= 90 * DAY_US)
+    before = spent((age > 90 * DAY_US) & (age <= 180 * DAY_US))
+    return (recent - before) / np.where(recent + before > 0, recent + before, 1.0)
 
 
-def _median(code: Index, values: Floats, count: int) -> Floats:
-    """Median per group, the mean of the middle two for even sizes; 0 for empty groups."""
-    ordered = values[np.lexsort((values, code))]
-    sizes = np.bincount(code, minlength=count)
-    starts = np.cumsum(sizes) - sizes
-    result = np.zeros(count)
-    some = sizes > 0
-    low = ordered[(starts + (sizes - 1) // 2)[some]]
-    high = ordered[(starts + sizes // 2)[some]]
-    result[some] = (low + high) / 2
-    return result
-
-
-def _categories(
-    code: Index, rows: npt.NDArray[np.bool_], lines: Index, count: int
-) -> dict[str, Floats]:
-    owner, n = code[rows], lines[rows].astype(np.float64)
-    total = np.bincount(owner, weights=n, minlength=count)
-    share = n / total[owner]
+def _categories(code: Index, kind: pa.Array, bought: Mask, count: int) -> dict[str, Floats]:
+    rows = bought & kind.is_valid().to_numpy(zero_copy_only=False)
+    owner = code[rows]
+    which = grouped.dense(kind.fill_null(0).to_numpy(zero_copy_only=False)[rows])
+    which = grouped.sorted_within(owner, which)
+    new = np.ones(len(owner), bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (which[1:] != which[:-1])
+    starts = np.flatnonzero(new)
+    sizes = np.diff(starts, append=len(owner))
+    owner = owner[starts]
+    # Ascending sizes: the sum of the entropy's terms, and the largest at the end.
+    sizes = grouped.sorted_within(owner, sizes)
+    distinct = np.bincount(owner, minlength=count)
+    total = np.bincount(owner, weights=sizes, minlength=count)
+    share = sizes / total[owner]
     top = np.zeros(count)
-    np.maximum.at(top, owner, share)
-    # -0.0 for a single category would print as such.
-    entropy = np.bincount(owner, weights=-share * np.log(share), minlength=count) + 0.0
+    top[owner] = share  # the last one written stays
+    # + 0.0: -0.0 for a single category would print as such.
+    entropy = sum_in_order(owner, -share * np.log(share), count) + 0.0
     return {
-        "distinct_categories": np.bincount(owner, minlength=count).astype(np.float64),
+        "distinct_categories": distinct.astype(np.float64),
         "category_entropy": np.maximum(entropy, 0.0),
         "top_category_share": top,
     }
 
 
-def _largest(code: Index, values: Floats, count: int) -> Floats:
-    result = np.full(count, -np.inf)
-    seen = np.isfinite(values)
-    np.maximum.at(result, code[seen], values[seen])
+def _largest(values: Floats, starts: Index) -> Floats:
+    result = np.maximum.reduceat(np.where(np.isfinite(values), values, -np.inf), starts)
     return np.where(np.isfinite(result), result, np.nan)
-
-
-def _codes(batch: pa.RecordBatch, keys: tuple[str, ...]) -> Index:
-    """Number of each row's customer, ascending, since the rows are sorted by key."""
-    changed = np.zeros(batch.num_rows, bool)
-    for key in keys:
-        changed[1:] |= np.diff(group_codes(batch.column(key))) != 0
-    return np.cumsum(changed)

@@ -1,0 +1,94 @@
+"""Sums, order statistics and dense codes of groups of rows, for rows sorted by group.
+
+Whatever the order of the rows within a group, and whatever other groups are in the batch, a group
+gets the same bits: sums are of integers, or of values that were sorted first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from segpipe.kernels.cells import group_codes
+from segpipe.values import Floats
+
+Index = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+_LOW = 2**32 - 1
+
+
+def numbered(columns: list[Any]) -> Index:
+    """Number of each row's group, ascending from 0, for rows sorted by ``columns``."""
+    changed = np.zeros(len(columns[0]), bool)
+    for column in columns:
+        changed[1:] |= np.diff(group_codes(column)) != 0
+    return np.cumsum(changed)
+
+
+def heads(code: Index) -> Index:
+    """First row of each group."""
+    return np.flatnonzero(np.diff(code, prepend=-1))
+
+
+def dense(values: Index) -> Index:
+    """Codes 0, 1, ... of ``values`` in order of appearance, which means nothing."""
+    return group_codes(pa.array(values))
+
+
+def order_of(code: Index, values: Index) -> Index:
+    """The permutation that sorts by (code, values); rows that tie come in any order."""
+    packed = _packed(code, values)
+    return np.lexsort((values, code)) if packed is None else np.argsort(packed[0])
+
+
+def sorted_within(code: Index, values: Index) -> Index:
+    """``values`` sorted within each group; ``code`` is ascending."""
+    packed = _packed(code, values)
+    if packed is None:
+        return values[np.lexsort((values, code))]
+    keys, span, low = packed
+    keys.sort()
+    return keys - code * span + low
+
+
+def _packed(code: Index, values: Index) -> tuple[Index, int, int] | None:
+    """(code, value) as one integer each, with its span and offset; None where 63 bits are few."""
+    if not len(values):
+        return np.empty(0, np.int64), 1, 0
+    low = int(values.min())
+    span = int(values.max()) - low + 1
+    if (int(code.max()) + 1) * span >= 2**63:
+        return None
+    return code * span + (values - low), span, low
+
+
+def exact_sum(values: Index, starts: Index) -> Floats:
+    """Sum of each group of consecutive rows as float64: one rounding, and no overflow."""
+    high = np.add.reduceat(values >> 32, starts).astype(np.float64)
+    return high * 2.0**32 + np.add.reduceat(values & _LOW, starts)
+
+
+def count_of(code: Index, count: int, rows: Mask | None = None) -> Floats:
+    """Rows per group; of those in ``rows`` only."""
+    found = np.bincount(code if rows is None else code[rows], minlength=count)
+    return found.astype(np.float64)
+
+
+def sum_in_order(code: Index, values: Floats, count: int) -> Floats:
+    """Sum per group, added one by one in the order of the rows."""
+    sums = np.bincount(code, weights=values, minlength=count)
+    return sums.astype(np.float64, copy=False)  # of no rows bincount makes integers
+
+
+def middle(values: Floats, sizes: Index) -> Floats:
+    """Median of each group of sorted ``values``, the mean of the middle two; 0 of none."""
+    starts = np.cumsum(sizes) - sizes
+    result = np.zeros(len(sizes))
+    some = sizes > 0
+    low, high = (starts + (sizes - 1) // 2)[some], (starts + sizes // 2)[some]
+    result[some] = (values[low] + values[high]) / 2
+    return result
