@@ -1,6 +1,6 @@
 """The features of ``features.set: rfm`` as somebody who knows Polars writes them, in one script.
 
-No segments, no outliers, no checks of the input: the group-by and its output alone. ``bench.py rfm``
+No segments, outliers or checks of the input: the group-by and its output alone. ``bench.py rfm``
 compares every column with segpipe's.
 """
 

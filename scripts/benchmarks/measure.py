@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -46,8 +47,9 @@ class Ran:
     def complaint(self) -> str:
         """One line on why it failed."""
         error = self.told.get("error") or {}
-        lines = self.err.strip().splitlines()
-        said = error.get("message") or (lines[-1] if lines else "nothing on stderr")
+        lines = self.err.strip().splitlines() or ["nothing on stderr"]
+        raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+        said = error.get("message") or (raised or lines)[-1]
         return f"failed with {self.code}: {' '.join(str(said).split())[:300]}"
 
 
