@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from segpipe import config as configs
@@ -24,14 +25,20 @@ from segpipe.features.sets import SETS
 from segpipe.interrupts import Interrupted, Interrupts
 from segpipe.lake import record
 from segpipe.lake.publish import Target, open_target
+from segpipe.lake.spool import Spool, spool_folder
 from segpipe.lake.staging import Writer, check_run_id
-from segpipe.lake.tables import open_table
+from segpipe.lake.tables import count_rows, open_table
 from segpipe.lake.uris import absolute
 from segpipe.meter import Meter
 from segpipe.models.fitted import Fitted
 from segpipe.schema import AS_OF
+from segpipe.scoring.calibrate import calibrate
+from segpipe.scoring.tally import Tally, merge_tallies
 from segpipe.stages import intake, learn, narrate, orders, palette, publish, register
 from segpipe.summary import blank, error_of, strict
+
+SPOOLED_ROWS = 1_000_000
+"""Smaller tables are scored again while they are written: it takes a second at most."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Job:
     engine: Engine
     taken: intake.Intake
     built: Built
+    rows: int | None
+    """Of the source, where the files tell and nothing filters them."""
 
 
 def run(config: Any, **options: Any) -> Run:
@@ -165,7 +174,12 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
                 table, orders.keep_of(c), grouped, c.target.partition_by, plan
             )
             terms = intake.compiled(table, plan, c.source, c.contract, day, carry)
-            taken = intake.take_in(engine, table, plan, terms, day, c.contract.duplicates, grouped)
+            rows = None if table.filters else count_rows(table)
+            looking = partial(learn.looking, sample_rows=c.fit.sample_rows, seed=c.seed, rows=rows)
+            taken = intake.take_in(
+                engine, table, plan, terms, day, c.contract.duplicates, featureset,
+                None if order.mode == "score" else looking,
+            )  # fmt: skip
             narrate.counts(notes, taken)
             intake.gates(taken, c.contract.max_reject_share, order.mode != "score" and not grouped)
         with meter.stage("features"):
@@ -179,22 +193,24 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
                     "Give --as-of, or map a time column to ts under source.columns.",
                 )
             publish.label_schema(built, orders.keep_of(c), c.target.partition_by, stamped)
-        job = Job(order, meter, notes, target, engine, taken, built)
-        fitted, total = _reuse(job) if order.mode == "score" else _learn(job)
+        job = Job(order, meter, notes, target, engine, taken, built, rows)
+        fitted, tally = _reuse(job) if order.mode == "score" else _learn(job)
         if order.dry_run:
             notes["status"] = "dry_run"
         elif order.mode != "fit":
-            _publish(job, fitted, total, stamped)
+            _publish(job, fitted, tally, stamped)
 
 
-def _learn(job: Job) -> tuple[Fitted, int]:
+def _learn(job: Job) -> tuple[Fitted, Tally]:
     """Fit on the sample, polish and count on all rows, name, and write model and report."""
     order, meter, notes, engine, built = job.order, job.meter, job.notes, job.engine, job.built
     c, featureset = order.config, SETS[order.config.features.set]
     with meter.stage("describe"):
+        known = None if featureset.keys else job.rows
+        step = learn.looking(built, c.fit.sample_rows, c.seed, known)
         seen = learn.look(
             engine, built, featureset, c.features.scale, job.taken.plan.required,
-            c.features.columns is not None, c.fit.sample_rows, c.seed,
+            c.features.columns is not None, step, job.taken.found,
         )  # fmt: skip
         notes["warnings"] = seen.warnings(notes["warnings"])
     with meter.stage("select"):
@@ -203,16 +219,26 @@ def _learn(job: Job) -> tuple[Fitted, int]:
             notes["warnings"].append(
                 f"fit.model {c.fit.model} became {decision.kind}: {decision.why}"
             )
-    with meter.stage("polish"):
-        model = learn.settle(engine, built, seen, c.fit, decision, c.seed)
+    method, threshold = orders.method_of(c), c.outliers.threshold.model_dump(exclude_none=True)
+    detect = partial(
+        learn.detect, seen, mass=c.outliers.mass, collapse=orders.collapse_of(c),
+        density_rows=c.fit.density_rows, min_share=c.fit.min_share, seed=c.seed,
+    )  # fmt: skip
+    # Only the segment score asks how the polished model labels; the others are ready before.
+    early = "none" if method == "segment" else method
     with meter.stage("detect"):
-        detector = learn.detect(
-            seen, model, c.outliers.mass, orders.method_of(c), orders.collapse_of(c),
-            c.fit.density_rows, c.fit.min_share, c.seed,
-        )  # fmt: skip
+        detector = detect(model=decision.model, method=early)
+        watch = learn.watch_for(built, seen, detector, threshold, _spool(job, seen))
+    with meter.stage("polish"):
+        model, tally = learn.settle(engine, built, seen, c.fit, decision, watch, c.seed)
+    if method == "segment":
+        detector, tally = detect(model=model, method=method), None
+        watch = learn.watch_for(built, seen, detector, threshold, _spool(job, seen))
     with meter.stage("count"):
-        threshold = c.outliers.threshold.model_dump(exclude_none=True)
-        tally, calibration = learn.count(engine, built, seen, model, detector, threshold)
+        tally = learn.count(engine, built, seen, model, watch) if tally is None else tally
+        calibration = (
+            None if detector is None else calibrate(tally, watch.edges, threshold, detector.method)
+        )
     with meter.stage("profile"):
         told = narrate.told(seen, model, tally, built)
         narrate.learnt(notes, decision, model, c.fit.library, tally, seen, calibration)
@@ -223,7 +249,7 @@ def _learn(job: Job) -> tuple[Fitted, int]:
             calibration, told.names, notes["quality"],
         )  # fmt: skip
     if order.dry_run:
-        return fitted, tally.total
+        return fitted, tally
     with meter.stage("report"):
         uri, run_id = job.target.uri, order.run_id
         notes["seconds"] = dict(meter.seconds)  # so far: the page shows them
@@ -234,22 +260,33 @@ def _learn(job: Job) -> tuple[Fitted, int]:
             c.report.min_group, c.source.uri,
         )  # fmt: skip
     notes["status"] = "done" if order.mode == "fit" else notes["status"]
-    return fitted, tally.total
+    return fitted, tally
 
 
-def _reuse(job: Job) -> tuple[Fitted, int]:
+def _reuse(job: Job) -> tuple[Fitted, Tally]:
     """Take the fitted model as it is; one pass counts what it says of these rows."""
     with job.meter.stage("score"):
         place = str(job.order.model)
         fitted = register.load_fitted(place)
         register.check_same_features(fitted, job.order.config.features.set, job.built.schema.names)
-        tally, flagged = learn.recount(job.engine, job.built, fitted)
+        tally = job.engine.fold(job.built.frame, learn.recounting(job.built, fitted), merge_tallies)
+        flagged = None if fitted.calibration is None else int(tally.histogram[-1])
         narrate.scored(job.notes, fitted, tally, flagged)
         job.notes["model_uri"] = absolute(place)
-    return fitted, tally.total
+    return fitted, tally
 
 
-def _publish(job: Job, fitted: Fitted, total: int, stamped: bool) -> None:
+def _spool(job: Job, seen: learn.Described) -> Spool | None:
+    """Where the scores of a large table wait for the pass that writes them."""
+    order, rows = job.order, seen.description.rows
+    if order.dry_run or order.mode == "fit" or rows < SPOOLED_ROWS:
+        return None
+    if not job.engine.parts(job.built.frame):
+        return None  # a query may bring its rows in another order next time
+    return Spool(spool_folder(job.target.uri, order.run_id))
+
+
+def _publish(job: Job, fitted: Fitted, tally: Tally, stamped: bool) -> None:
     """Set rejected rows aside, write the label table's files, commit them in one step."""
     order, meter, notes, target = job.order, job.meter, job.notes, job.target
     c, by = order.config, order.config.target.partition_by
@@ -268,9 +305,10 @@ def _publish(job: Job, fitted: Fitted, total: int, stamped: bool) -> None:
             job.taken.as_of,
             stamped,
         )
-        files = publish.write(job.engine, job.built, present, target, order.run_id, by)
+        spools = tally.scores.spools
+        files = publish.write(job.engine, job.built, present, target, order.run_id, by, spools)
         notes["rows_labelled"] = sum(f.rows for f in files)
-        narrate.conserved(notes, total, not job.built.as_rows)
+        narrate.conserved(notes, tally.total, not job.built.as_rows)
     orders.commit(
         order, meter, notes, target, files, present.schema, job.taken.table.snapshot, fitted
     )

@@ -77,13 +77,20 @@ class DaskEngine:
         """Threads of all workers."""
         return max(1, int(sum(self._client.nthreads().values())))
 
+    def _memory(self) -> int:
+        """Bytes that all workers may use; without a limit as much as here."""
+        limits = [w["memory_limit"] or 0 for w in self._client.scheduler_info()["workers"].values()]
+        return int(sum(limits)) if all(limits) else frames.memory_bytes("auto")
+
     def close(self) -> None:
         """Leaves the cluster, persisted rows with it; stops the processes that were started."""
         with contextlib.suppress(OSError, TimeoutError):  # a cluster that is gone is closed
             self._closing.close()
 
-    def scan(self, table: Table, columns: Sequence[str] | None) -> Frame:
-        """See ``Engine.scan``."""
+    def scan(self, table: Table, columns: Sequence[str] | None, keep: bool = False) -> Frame:
+        """See ``Engine.scan``: kept rows are Arrow tables in the workers."""
+        if keep and frames.decoded_bytes(table, columns) <= self._memory() // 2:
+            return self.persist(self.scan(table, columns))
         self.resolve(table)
         if self._io == "engine":
             with self._talking():
@@ -142,12 +149,13 @@ class DaskEngine:
     def fold(
         self,
         frame: Frame,
-        step: Callable[[Batches], State],
+        step: Callable[..., State],
         merge: Callable[[State, State], State],
+        beside: Sequence[Any] = (),
     ) -> State:
         """See ``Engine.fold``."""
         with self._talking():
-            futures = self._submit(frame, step)
+            futures = self._submit(frame, step, beside)
             if not futures:
                 return step(iter(()))
             if len(futures) > frames.FAN_IN:
@@ -162,6 +170,10 @@ class DaskEngine:
                     self._client.cancel(futures)
                 raise
             return state
+
+    def parts(self, frame: Frame) -> int:
+        """See ``Engine.parts``."""
+        return frames.fixed_parts(frame)
 
     def library_fit(
         self,
@@ -183,7 +195,9 @@ class DaskEngine:
         with translated(), self._client.as_current():
             yield
 
-    def _submit(self, frame: Frame, step: Callable[[Batches], State]) -> list[Any]:
+    def _submit(
+        self, frame: Frame, step: Callable[..., State], beside: Sequence[Any] = ()
+    ) -> list[Any]:
         """A future of ``step``'s result for each part, in order."""
         source = frame.source
         job = self._job(frame, step)
@@ -191,7 +205,9 @@ class DaskEngine:
             groups = [_packed(group) for group in source.groups]
             if not groups:
                 return []
-            futures: list[Any] = self._client.map(_run, groups, [job] * len(groups), pure=False)
+            values = [[_packed(value)] for value in beside] or [[]] * len(groups)
+            jobs = [job] * len(groups)
+            futures: list[Any] = self._client.map(_run, groups, jobs, values, pure=False)
             return futures
         tasks = [dask.delayed(_run, pure=False)(part, job) for part in source.frame.to_delayed()]
         return list(self._client.compute(tasks))
@@ -236,7 +252,7 @@ class _Native:
 class _Job:
     open: Callable[[Any], Any]
     work: Work
-    step: Callable[[Batches], Any]
+    step: Callable[..., Any]
 
 
 def _packed(group: Any) -> Any:
@@ -244,11 +260,11 @@ def _packed(group: Any) -> Any:
     return group if isinstance(group, distributed.Future) else pickle.dumps(group)
 
 
-def _run(group: Any, job: _Job) -> Any:
+def _run(group: Any, job: _Job, beside: Sequence[bytes] = ()) -> Any:
     """A part, in a worker."""
     pa.set_cpu_count(1)
     opened = pickle.loads(group) if isinstance(group, bytes) else group
-    return job.step(job.work(job.open(opened)))
+    return job.step(job.work(job.open(opened)), *map(pickle.loads, beside))
 
 
 def _reduce(blob: bytes, states: list[Any]) -> Any:

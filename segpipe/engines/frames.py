@@ -7,6 +7,7 @@ engine's own relational frame. The functions that follow it are the same values 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,10 +153,43 @@ def of_batches(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
     return Frame(schema, Parts(tuple((batch,) for batch in batches), held))
 
 
+def fixed_parts(frame: Frame) -> int:
+    """Parts that anyone can open again and again; 0 for what a query brings."""
+    return len(frame.source.groups) if isinstance(frame.source, Parts) else 0
+
+
+def paired(groups: Sequence[Any], beside: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The arguments of each part's task: its group, and its value where there are any."""
+    return list(zip(groups, beside, strict=True)) if beside else [(group,) for group in groups]
+
+
 def part_count(table: Table, workers: int) -> int:
     """Parts to cut ``table`` into."""
     rows = sum(fragment.rows or 0 for fragment in table.fragments)
     return max(PARTS_PER_WORKER * workers, -(-rows // PART_ROWS))
+
+
+TEXT_BYTES = 24
+"""Of a text cell: an offset and a short word."""
+
+
+def decoded_bytes(table: Table, columns: Sequence[str] | None) -> int:
+    """About what the rows of ``table`` take in memory; text and lists are guessed.
+
+    Where nobody knows the number of rows it is more than any memory.
+    """
+    if any(fragment.rows is None for fragment in table.fragments):
+        return sys.maxsize
+    rows = sum(fragment.rows or 0 for fragment in table.fragments)
+    kinds = selected(table.schema, columns).types
+    return rows * sum(_cell_bytes(kind) for kind in kinds)
+
+
+def _cell_bytes(kind: pa.DataType) -> int:
+    try:
+        return -(-int(kind.bit_width) // 8)
+    except ValueError:  # of variable width
+        return TEXT_BYTES
 
 
 def regroup(batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Batches:

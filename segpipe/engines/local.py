@@ -8,9 +8,9 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,12 +62,18 @@ class LocalEngine:
         self._pool.shutdown(cancel_futures=True)
         self._folder.cleanup()
 
-    def scan(self, table: Table, columns: Sequence[str] | None) -> Frame:
-        """See ``Engine.scan``."""
+    def scan(self, table: Table, columns: Sequence[str] | None, keep: bool = False) -> Frame:
+        """See ``Engine.scan``. Parts that do not fit the room are read again each time."""
         self.resolve(table)
         if self._io == "engine":
-            return native_frame(table, columns, _polars_files(native_files(table, columns)))
-        return frames.scanned(table, columns, self._workers, self._parts)
+            found = native_frame(table, columns, _polars_files(native_files(table, columns)))
+            return self.persist(found) if keep else found
+        found = frames.scanned(table, columns, self._workers, self._parts)
+        if not keep:
+            return found
+        return replace(
+            found, source=replace(found.source, open=_Held(found.source.open, self._room))
+        )
 
     def resolve(self, table: Table) -> Table:
         """See ``Engine.resolve``."""
@@ -108,20 +114,23 @@ class LocalEngine:
     def fold(
         self,
         frame: Frame,
-        step: Callable[[Batches], State],
+        step: Callable[..., State],
         merge: Callable[[State, State], State],
+        beside: Sequence[Any] = (),
     ) -> State:
         """See ``Engine.fold``."""
         parts = self._resolve(frame)
         stop = threading.Event()
 
-        def task(group: Any) -> State:
-            return step(_until(stop, frame.work(parts.open(group))))
+        def task(group: Any, *value: Any) -> State:
+            return step(_until(stop, frame.work(parts.open(group))), *value)
 
         with _single_threaded_blas():
             if not parts.groups:
                 return step(iter(()))
-            futures: list[Future[State]] = [self._pool.submit(task, g) for g in parts.groups]
+            futures: list[Future[State]] = [
+                self._pool.submit(task, *given) for given in frames.paired(parts.groups, beside)
+            ]
             futures.reverse()
             try:
                 state = futures.pop().result()
@@ -133,6 +142,10 @@ class LocalEngine:
                     future.cancel()
                 raise
             return state
+
+    def parts(self, frame: Frame) -> int:
+        """See ``Engine.parts``."""
+        return frames.fixed_parts(frame)
 
     def library_fit(
         self,
@@ -253,6 +266,42 @@ class _Room:
             fits = size <= self._left
             self._left -= size if fits else 0
             return fits
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Opens a part; after a whole reading its batches stay in memory, if there is room."""
+
+    read: Callable[[Any], Iterable[pa.RecordBatch]]
+    room: _Room
+    parts: dict[Any, list[pa.RecordBatch]] = field(default_factory=dict)
+
+    def __call__(self, group: Any) -> Batches:
+        held = self.parts.get(group)
+        if held is not None:
+            yield from held
+            return
+        batches: list[pa.RecordBatch] = []
+        size, whole = 0, True
+        try:
+            for batch in self.read(group):
+                whole = whole and self.room.take(batch.nbytes)
+                if whole:
+                    batches.append(batch)
+                    size += batch.nbytes
+                elif batches:
+                    self._give_back(batches, size)
+                    size = 0
+                yield batch
+        except BaseException:
+            self._give_back(batches, size)
+            raise
+        if whole:
+            self.parts[group] = batches
+
+    def _give_back(self, batches: list[pa.RecordBatch], size: int) -> None:
+        batches.clear()
+        self.room.take(-size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ effects but new, uniquely named files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import narwhals.stable.v2 as nw
@@ -41,10 +41,11 @@ class Engine(Protocol):
         """
         ...
 
-    def scan(self, table: Table, columns: Sequence[str] | None) -> Frame:
+    def scan(self, table: Table, columns: Sequence[str] | None, keep: bool = False) -> Frame:
         """Lazy rows of ``table`` (its filters applied), only ``columns``, in the source's types.
 
         Batches hold at most 65,536 rows; partition columns of hive paths are ordinary columns.
+        ``keep``: several passes will follow, so what fits into the engine's memory is decoded once.
         """
         ...
 
@@ -80,13 +81,20 @@ class Engine(Protocol):
     def fold(
         self,
         frame: Frame,
-        step: Callable[[Iterator[pa.RecordBatch]], State],
+        step: Callable[..., State],
         merge: Callable[[State, State], State],
+        beside: Sequence[Any] = (),
     ) -> State:
         """``step`` per partition, on the workers; the small states merged in partition order.
 
         An engine calls ``step`` at least once, on an empty iterator if the frame has no rows.
+        ``beside``: ``parts(frame)`` values, what an earlier fold left for each part; ``step`` gets
+        the part's as second argument.
         """
+        ...
+
+    def parts(self, frame: Frame) -> int:
+        """Parts of ``frame`` that bring the same rows in the same order every time; else 0."""
         ...
 
     def library_fit(

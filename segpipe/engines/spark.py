@@ -91,8 +91,14 @@ class SparkEngine:
                 kept.unpersist()
             self._kept.clear()
 
-    def scan(self, table: Table, columns: Sequence[str] | None) -> Frame:
-        """See ``Engine.scan``."""
+    def scan(self, table: Table, columns: Sequence[str] | None, keep: bool = False) -> Frame:
+        """See ``Engine.scan``.
+
+        What Spark's own readers bring is kept as cached blocks. Files that tasks open with Arrow
+        are not: blocks out of the JVM take longer than decoding (DECISIONS.md).
+        """
+        if keep and (table.format == "table" or self._io == "engine"):
+            return self.persist(self.scan(table, columns))
         if table.format == "table":
             with translated():
                 names = needed(table, columns).names
@@ -178,12 +184,13 @@ class SparkEngine:
     def fold(
         self,
         frame: Frame,
-        step: Callable[[Batches], State],
+        step: Callable[..., State],
         merge: Callable[[State, State], State],
+        beside: Sequence[Any] = (),
     ) -> State:
         """See ``Engine.fold``."""
         with translated():
-            states = self._mapped(frame, Fold(step), STATES)
+            states = self._mapped(frame, Fold(step, tuple(beside)), STATES)
             count = self._partitions(frame)
             while count > frames.FAN_IN:
                 states, count = _merged(states, count, merge)
@@ -195,6 +202,10 @@ class SparkEngine:
         for other in found[1:]:
             state = merge(state, unpacked(other.as_py()))
         return state
+
+    def parts(self, frame: Frame) -> int:
+        """See ``Engine.parts``."""
+        return frames.fixed_parts(frame)
 
     def library_fit(
         self,

@@ -27,13 +27,13 @@ _LOST = re.compile(
 _UNANSWERED = re.compile(r"An error occurred while calling \S+")
 
 
-def packed(step: Callable[[Any], Any], batches: Any) -> bytes:
-    """``step(batches)`` or the expected error it raised, pickled.
+def packed(step: Callable[..., Any], *given: Any) -> bytes:
+    """``step(*given)`` or the expected error it raised, pickled.
 
     TemporaryError is raised instead, because a retry of the task may cure it.
     """
     try:
-        return bytes(cloudpickle.dumps((step(batches), None)))
+        return bytes(cloudpickle.dumps((step(*given), None)))
     except TemporaryError:
         raise
     except SegpipeError as error:

@@ -68,7 +68,9 @@ class Columns:
 class Fold:
     """A part's state as one row; an expected error is a value, so that Spark does not retry."""
 
-    step: Callable[[Batches], Any]
+    step: Callable[..., Any]
+    beside: tuple[Any, ...] = ()
+    """Per part, for ``step``."""
 
     def __call__(self, batches: Batches) -> Batches:
         """One batch of one row."""
@@ -76,7 +78,8 @@ class Fold:
 
         context = TaskContext.get()
         part = context.partitionId() if context else 0
-        state = packed(self.step, batches)
+        given = (self.beside[part],) if self.beside else ()
+        state = packed(self.step, batches, *given)
         yield pa.RecordBatch.from_arrays([pa.array([part]), pa.array([state])], schema=STATES)
 
 

@@ -10,7 +10,7 @@ miss the draw; a fixed histogram of hash buckets finds such rows and a second pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,12 +21,11 @@ import pyarrow.compute as pc
 
 from segpipe.engines.protocol import Engine, Frame
 from segpipe.errors import DataError
-from segpipe.kernels.cells import MISSING, numbers, texts
+from segpipe.fit.draw import WHOLE, Draw, Keys, one_batch
+from segpipe.kernels.cells import MISSING, floats, texts
 from segpipe.kernels.hashing import hash_rows
 from segpipe.models.description import Category, Description, Number
 from segpipe.values import Floats, Sample
-
-__all__ = ["Category", "Description", "Number", "describe"]
 
 LEVELS = 100_000
 """Distinct values counted per category column; states stay below a few MB a column."""
@@ -35,100 +34,134 @@ HEAVY = 256
 """A row that makes up more than 1 / HEAVY of the table is represented for certain (in samples of
 fewer than 2 * HEAVY rows: more than 2 / sample_rows, so that half of the sample is drawn)."""
 _SECOND = 0x5EED  # the second hash tells units of equal first hash apart: 128 bits in all
-
-Keys = npt.NDArray[np.uint64]
+POOLED = 32_768
+"""Candidates that wait until they are hashed a second time and sorted in."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """What is described and how much is kept."""
+class Look:
+    """Fold step: what is described and how much is kept; picklable."""
 
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     keys: tuple[str, ...]
     sample_rows: int
     seed: int
+    bound: int = WHOLE
+    """Units of higher hash are not looked at: a guess from the number of rows, which ``conclude``
+    checks."""
 
     @property
     def features(self) -> tuple[str, ...]:
         """All feature columns, numbers first."""
         return self.numeric + self.categorical
 
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Found:
+        """The description of one part."""
+        missing = np.zeros(len(self.numeric), np.int64)
+        low, high = np.full(len(self.numeric), np.inf), np.full(len(self.numeric), -np.inf)
+        levels: list[dict[str, int] | None] = [{} for _ in self.categorical]
+        buckets = np.zeros(BUCKETS, np.int64)
+        pool, rows = _Pool(self, self.sample_rows), 0
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            rows += batch.num_rows
+            picked = self.pick(batch)
+            for i in range(len(self.numeric)):
+                values = floats(picked.column(i))
+                smallest, largest = values.min(), values.max()
+                if not (np.isfinite(smallest) and np.isfinite(largest)):
+                    values = values[np.isfinite(values)]
+                    missing[i] += batch.num_rows - len(values)
+                    smallest, largest = values.min(initial=np.inf), values.max(initial=-np.inf)
+                low[i], high[i] = min(low[i], smallest), max(high[i], largest)
+            for i, name in enumerate(self.categorical):
+                levels[i] = _merge_levels(levels[i], _count(picked.column(name)))
+            first = hash_rows(batch, self.keys, self.seed) if self.keys else self.row_hash(picked)
+            if not self.keys:
+                buckets += np.bincount(first & np.uint64(BUCKETS - 1), minlength=BUCKETS)
+            pool.offer(picked, first, np.flatnonzero(first <= np.uint64(pool.draw.bound)))
+        return Found(rows, missing, low, high, tuple(levels), buckets, pool.drawn())
+
     def pick(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The feature columns, float64 and text."""
-        columns = [pa.array(numbers(batch.column(n))) for n in self.numeric]
+        """The feature columns, floats and text."""
+        columns = [pa.array(floats(batch.column(n))) for n in self.numeric]
         columns += [texts(batch.column(n)) for n in self.categorical]
         return pa.RecordBatch.from_arrays(columns, names=list(self.features))
 
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """Candidate units; after ``cut`` by rising hash, at most ``limit`` of them."""
-
-    limit: int | None
-    first: Keys
-    second: Keys
-    count: npt.NDArray[np.int64]
-    rows: tuple[pa.RecordBatch, ...]
-    """Concatenated, one row per unit."""
-    bound: int = 2**64 - 1
-    """Units above it are not among the lowest ``limit``, whatever is added."""
-
-    def add(self, other: Draw) -> Draw:
-        """Both sets of candidates; cut when they have outgrown the limit by half."""
-        bound = min(self.bound, other.bound)
-        low, high = self.below(bound), other.below(bound)
-        merged = Draw(
-            self.limit,
-            np.concatenate([low.first, high.first]),
-            np.concatenate([low.second, high.second]),
-            np.concatenate([low.count, high.count]),
-            low.rows + high.rows,
-            bound,
-        )
-        # Cutting at every merge would sort the whole state once per partition.
-        crowded = merged.limit is not None and len(merged.first) > 1.5 * merged.limit + 65_536
-        return merged.cut() if crowded or len(merged.rows) > 512 else merged
-
-    def below(self, bound: int) -> Draw:
-        """The candidates up to ``bound``."""
-        if self.bound <= bound or not len(self.first) or self.first.max() <= np.uint64(bound):
-            return self
-        kept = np.flatnonzero(self.first <= np.uint64(bound))
-        rows = self.batch.take(pa.array(kept))
-        return Draw(
-            self.limit, self.first[kept], self.second[kept], self.count[kept], (rows,), bound
-        )
-
-    def cut(self) -> Draw:
-        """Equal units joined, their counts added; only the lowest ``limit`` kept."""
-        order = _order(self.first, self.second)
-        first, second = self.first[order], self.second[order]
-        new = np.ones(len(order), bool)
-        new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-        starts = np.flatnonzero(new)
-        count = np.add.reduceat(self.count[order], starts) if len(starts) else self.count
-        bound = self.bound
-        if self.limit is not None and len(starts) >= self.limit:
-            starts, count = starts[: self.limit], count[: self.limit]
-            bound = int(first[starts[-1]])
-        rows = self.batch.take(pa.array(order[starts]))
-        return Draw(self.limit, first[starts], second[starts], count, (rows,), bound)
-
-    @property
-    def batch(self) -> pa.RecordBatch:
-        """All rows as one batch."""
-        return self.rows[0] if len(self.rows) == 1 else _one_batch(self.rows)
+    def row_hash(self, picked: pa.RecordBatch) -> Keys:
+        """(n,) hash of the whole feature row, the unit of tables without keys."""
+        return hash_rows(picked, self.features, self.seed)
 
 
-def _order(first: Keys, second: Keys) -> npt.NDArray[np.intp]:
-    """By ``first``, then ``second``."""
-    order = np.argsort(first)
-    tied = first[order[1:]] == first[order[:-1]]
-    # Units of equal first hash are the same unit, but for one collision in 2^64.
-    if (tied & (second[order[1:]] != second[order[:-1]])).any():
-        order = np.lexsort((second, first))
-    return order
+def look_for(
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    keys: Sequence[str],
+    sample_rows: int,
+    seed: int,
+    rows: int | None = None,
+) -> Look:
+    """The step that describes these columns; ``rows``: of the table, where they are known.
+
+    Raises
+    ------
+    DataError
+        No feature column.
+    """
+    look = Look(tuple(numeric), tuple(categorical), tuple(keys), sample_rows, seed)
+    if not look.features:
+        raise DataError("no feature column was found.", hint="name some in features.columns")
+    # Ten standard deviations of the number of units below the bound, if all rows are units.
+    wanted = sample_rows + 10 * int(sample_rows**0.5) + 50
+    if rows is None or rows < 2 * wanted:
+        return look
+    return replace(look, bound=WHOLE // rows * wanted)
+
+
+class _Pool:
+    """Candidates of one part, taken into the draw by the ten thousand."""
+
+    def __init__(self, look: Look, limit: int | None) -> None:
+        self._look = look
+        self._types = [pa.float64()] * len(look.numeric) + [pa.string()] * len(look.categorical)
+        arrays = [pa.array([], kind) for kind in self._types]
+        rows = pa.RecordBatch.from_arrays(arrays, names=list(look.features))
+        none = np.empty(0, np.uint64)
+        self.draw = Draw(limit, none, none, np.empty(0, np.int64), (rows,), look.bound)
+        self._first: list[Keys] = []
+        self._rows: list[pa.RecordBatch] = []
+        self._held = 0
+
+    def offer(self, picked: pa.RecordBatch, first: Keys, chosen: npt.NDArray[np.intp]) -> None:
+        """Rows ``chosen`` of ``picked`` and their hashes."""
+        if not len(chosen):
+            return
+        whole = len(chosen) == picked.num_rows
+        self._first.append(first if whole else first[chosen])
+        self._rows.append(picked if whole else picked.take(pa.array(chosen)))
+        self._held += len(chosen)
+        if self._held >= POOLED:
+            self._take_in()
+
+    def drawn(self) -> Draw:
+        """The draw of everything offered."""
+        self._take_in()
+        return self.draw.cut()
+
+    def _take_in(self) -> None:
+        if not self._held:
+            return
+        rows = one_batch(self._rows)
+        wide = [column.cast(t) for column, t in zip(rows.columns, self._types, strict=True)]
+        rows = pa.RecordBatch.from_arrays(wide, names=rows.schema.names)
+        second = hash_rows(rows, self._look.features, self._look.seed ^ _SECOND)
+        count = np.ones(self._held, np.int64)
+        found = Draw(self.draw.limit, np.concatenate(self._first), second, count, (rows,))
+        # Without a limit it is a few heavy rows a million times over: joined at once.
+        self.draw = self.draw.add(found if found.limit is not None else found.cut())
+        self._first, self._rows, self._held = [], [], 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,30 +194,44 @@ def describe(
     DataError
         The table has no rows or no feature column.
     """
-    spec = Spec(tuple(numeric), tuple(categorical), tuple(keys), sample_rows, seed)
-    if not spec.features:
-        raise DataError("no feature column was found.", hint="name some in features.columns")
-    found: Found = engine.fold(frame, partial(_step, spec), merge)
+    look = look_for(numeric, categorical, keys, sample_rows, seed)
+    return conclude(engine, frame, look, engine.fold(frame, look, merge))
+
+
+def conclude(engine: Engine, frame: Frame, look: Look, found: Found) -> Description:
+    """The description from the fold of ``look`` over ``frame``; rarely with one more pass.
+
+    Raises
+    ------
+    DataError
+        The table has no rows.
+    """
     if not found.rows:
         raise DataError("no row is left to describe.", hint="see the rejects and source.where")
     draw = found.draw.cut()
+    if look.bound < WHOLE and len(draw.first) < look.sample_rows:
+        # Fewer units than rows: duplicates, filters or rejects were not foreseen.
+        look = replace(look, bound=WHOLE)
+        found = engine.fold(frame, look, merge)
+        draw = found.draw.cut()
     heavy, bound = None, 0
-    if not keys and int(draw.count.sum()) < found.rows:
-        bound = found.rows // max(min(HEAVY, sample_rows // 2), 1)
+    if not look.keys and int(draw.count.sum()) < found.rows:
+        bound = found.rows // max(min(HEAVY, look.sample_rows // 2), 1)
         buckets = np.flatnonzero(found.buckets > bound)
         if len(buckets):
-            heavy = engine.fold(frame, partial(_heavy_step, spec, buckets), _merge_heavy).cut()
+            step = partial(_heavy_step, replace(look, bound=WHOLE), buckets)
+            heavy = engine.fold(frame, step, _merge_heavy).cut()
     return Description(
         found.rows,
         tuple(
             Number(name, int(found.missing[i]), *_range(found.low[i], found.high[i]))
-            for i, name in enumerate(spec.numeric)
+            for i, name in enumerate(look.numeric)
         ),
         tuple(
             _category(name, levels)
-            for name, levels in zip(spec.categorical, found.levels, strict=True)
+            for name, levels in zip(look.categorical, found.levels, strict=True)
         ),
-        _weigh(draw, heavy, bound, found.rows, sample_rows),
+        _weigh(draw, heavy, bound, found.rows, look.sample_rows),
     )
 
 
@@ -201,76 +248,21 @@ def merge(a: Found, b: Found) -> Found:
     )
 
 
-def _step(spec: Spec, batches: Iterator[pa.RecordBatch]) -> Found:
-    missing = np.zeros(len(spec.numeric), np.int64)
-    low, high = np.full(len(spec.numeric), np.inf), np.full(len(spec.numeric), -np.inf)
-    levels: list[dict[str, int] | None] = [{} for _ in spec.categorical]
-    buckets = np.zeros(BUCKETS, np.int64)
-    draw, rows = _empty(spec, spec.sample_rows), 0
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        rows += batch.num_rows
-        picked = spec.pick(batch)
-        for i in range(len(spec.numeric)):
-            values = picked.column(i).to_numpy()
-            smallest, largest = values.min(), values.max()
-            if not (np.isfinite(smallest) and np.isfinite(largest)):
-                values = values[np.isfinite(values)]
-                missing[i] += batch.num_rows - len(values)
-                smallest, largest = values.min(initial=np.inf), values.max(initial=-np.inf)
-            low[i], high[i] = min(low[i], smallest), max(high[i], largest)
-        for i, name in enumerate(spec.categorical):
-            levels[i] = _merge_levels(levels[i], _count(picked.column(name)))
-        first = hash_rows(batch, spec.keys, spec.seed) if spec.keys else _row_hash(picked, spec)
-        if not spec.keys:
-            buckets += np.bincount(first & np.uint64(BUCKETS - 1), minlength=BUCKETS)
-        chosen = np.flatnonzero(first <= np.uint64(draw.bound))
-        draw = draw.add(_candidates(spec, picked, first, chosen, spec.sample_rows))
-    return Found(rows, missing, low, high, tuple(levels), buckets, draw.cut())
-
-
-def _row_hash(picked: pa.RecordBatch, spec: Spec) -> Keys:
-    return hash_rows(picked, spec.features, spec.seed)
-
-
-def _candidates(
-    spec: Spec,
-    picked: pa.RecordBatch,
-    first: Keys,
-    chosen: npt.NDArray[np.intp],
-    limit: int | None,
-) -> Draw:
-    rows = picked if len(chosen) == picked.num_rows else picked.take(pa.array(chosen))
-    second = hash_rows(rows, spec.features, spec.seed ^ _SECOND)
-    return Draw(limit, first[chosen], second, np.ones(len(chosen), np.int64), (rows,))
-
-
-def _empty(spec: Spec, limit: int | None) -> Draw:
-    types = [pa.float64()] * len(spec.numeric) + [pa.string()] * len(spec.categorical)
-    arrays = [pa.array([], kind) for kind in types]
-    rows = pa.RecordBatch.from_arrays(arrays, names=list(spec.features))
-    none = np.empty(0, np.uint64)
-    return Draw(limit, none, none, np.empty(0, np.int64), (rows,))
-
-
 def _heavy_step(
-    spec: Spec, buckets: npt.NDArray[np.intp], batches: Iterator[pa.RecordBatch]
+    look: Look, buckets: npt.NDArray[np.intp], batches: Iterator[pa.RecordBatch]
 ) -> Draw:
     """Exact counts of the distinct rows inside the crowded buckets.
 
     At most ``HEAVY`` of the 65,536 buckets are crowded, so the state holds at most 0.4 % of the
     distinct rows besides the heavy ones.
     """
-    draw, wanted = _empty(spec, None), np.zeros(BUCKETS, bool)
+    pool, wanted = _Pool(look, None), np.zeros(BUCKETS, bool)
     wanted[buckets] = True
     for batch in batches:
-        picked = spec.pick(batch)
-        first = _row_hash(picked, spec)
-        chosen = np.flatnonzero(wanted[first & np.uint64(BUCKETS - 1)])
-        if len(chosen):
-            draw = draw.add(_candidates(spec, picked, first, chosen, None).cut())
-    return draw.cut()
+        picked = look.pick(batch)
+        first = look.row_hash(picked)
+        pool.offer(picked, first, np.flatnonzero(wanted[first & np.uint64(BUCKETS - 1)]))
+    return pool.drawn()
 
 
 def _merge_heavy(a: Draw, b: Draw) -> Draw:
@@ -288,7 +280,7 @@ def _weigh(draw: Draw, heavy: Draw | None, bound: int, rows: int, sample_rows: i
     plain = np.array([pair not in identities for pair in drawn], bool)
     light = np.flatnonzero(plain)[: max(sample_rows - len(certain), 1)]
     rest = rows - int(heavy.count[certain].sum())
-    batch = _one_batch(
+    batch = one_batch(
         (heavy.batch.take(pa.array(certain)), draw.batch.take(pa.array(light))),
     )
     first = np.concatenate([heavy.first[certain], draw.first[light]])
@@ -301,11 +293,6 @@ def _weigh(draw: Draw, heavy: Draw | None, bound: int, rows: int, sample_rows: i
         np.concatenate([exact, shared])[order],
         np.concatenate([exact, count[light]])[order],
     )
-
-
-def _one_batch(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    table = pa.Table.from_batches(batches).combine_chunks()
-    return (table.to_batches() or [batches[0].slice(0, 0)])[0]
 
 
 def _count(column: Any) -> dict[str, int]:

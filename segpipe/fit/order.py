@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from segpipe.values import Block, Floats, SegmentModel
 
@@ -33,9 +34,11 @@ def ordered(model: SegmentModel, x: Block, w: Floats) -> SegmentModel:
 
     Equal projections are ordered by the centres' coordinates. Noise (-1) stays noise.
     """
-    if model.k < 2:
-        return model
+    return model if model.k < 2 else model.reordered(order_of(model, x, w))
+
+
+def order_of(model: SegmentModel, x: Block, w: Floats) -> npt.NDArray[np.intp]:
+    """(k,) segments in the order of ``ordered``: the i-th becomes segment i."""
     centres = np.round(model.centres, DIGITS)
     keys = np.round(model.centres @ principal_axis(x, w), DIGITS)
-    order = np.lexsort((*centres.T[::-1], keys))
-    return model.reordered(order.astype(np.intp))
+    return np.lexsort((*centres.T[::-1], keys)).astype(np.intp)

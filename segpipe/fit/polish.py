@@ -7,9 +7,10 @@ cannot change a bit of the model.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from segpipe.fit.mixture import expected_gain, maximise
 from segpipe.kernels import nearest as kernel
 from segpipe.models.kmeans import KMeansModel
 from segpipe.models.mixture import MixtureModel
-from segpipe.values import Block, Floats, SegmentModel
+from segpipe.values import Block, Floats, Ints, SegmentModel
 
 DIGITS = 10
 
@@ -32,17 +33,54 @@ class Transform(Protocol):
         ...
 
 
+class Watching(Protocol):
+    """What else is noted of one part's rows while they pass."""
+
+    def add(self, batch: pa.RecordBatch, x: Block, segment: Ints) -> None:
+        """Take in a batch, its block and the labels that the pass gave it."""
+        ...
+
+    def noted(self) -> Any:
+        """The state; states of parts are added (``+``)."""
+        ...
+
+
+class Watch(Protocol):
+    """Something to note in passing (``scoring.tally.Watch``); picklable."""
+
+    def begin(self, k: int) -> Watching:
+        """For one part, labelled with ``k`` segments."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Polished:
     """A model and its exact numbers over all rows."""
 
     model: SegmentModel
-    inertia: float
-    """Weighted squared distances of the rows to their own segment's centre; noise left out."""
-    weight: float
-    """Rows (or their weight) in segments."""
+    sums: kernel.Sums
+    """Of the rows as the model labels them."""
     history: tuple[float, ...]
     """Per pass: inertia (centres), mean log likelihood in nats (mixtures)."""
+    noted: tuple[Any, ...] = ()
+    """Per pass: what its watch noted; None where none watched."""
+
+    @property
+    def inertia(self) -> float:
+        """Weighted squared distances of the rows to their own segment's centre; noise left out."""
+        return self.sums.inertia
+
+    @property
+    def weight(self) -> float:
+        """Rows (or their weight) in segments."""
+        return float(self.sums.count.sum())
+
+
+def moves(model: SegmentModel) -> bool:
+    """Whether ``polish`` can improve a model of this kind; others are only measured."""
+    return isinstance(model, MixtureModel) or (
+        isinstance(model, KMeansModel) and model.kind == "kmeans"
+    )
 
 
 def polish(
@@ -53,6 +91,7 @@ def polish(
     passes: int,
     tol: float = 1e-4,
     weight: str | None = None,
+    watch: Callable[[int], Watch | None] = lambda _: None,
 ) -> Polished:
     """Improve ``model`` on all rows in at most ``passes`` passes; at least one measures it.
 
@@ -64,154 +103,142 @@ def polish(
     Parameters
     ----------
     weight : column of row weights; None = 1 each
+    watch : number of the pass -> what to note while its rows pass
     """
+    sums: list[kernel.Sums] = []
+    history: list[float] = []
+    noted: list[Any] = []
+    while True:
+        step = _step_of(scaler, model, weight, watch(len(history)))
+        state: _State = engine.fold(frame, step, operator.add)
+        sums.append(state.sums)
+        noted.append(state.noted)
+        em = state.em
+        history.append(
+            state.sums.inertia if em is None else em.log_likelihood / max(em.weight, 1e-300)
+        )
+        better = model if len(history) >= passes else _moved(model, state, tol)
+        if better is model:
+            return Polished(model, sums[-1], tuple(history), tuple(noted))
+        model = better
+
+
+def _moved(model: SegmentModel, state: _State, tol: float) -> SegmentModel:
+    """The model after one exact step; the same one where the step could not gain ``tol``."""
     if isinstance(model, MixtureModel):
-        return _polish_mixture(engine, frame, scaler, model, passes, tol, weight)
-    if isinstance(model, KMeansModel) and model.kind == "kmeans":
-        return _polish_centres(engine, frame, scaler, model, passes, tol, weight)
-    sums = _measure(engine, frame, scaler, model, weight)
-    return Polished(model, sums.inertia, float(sums.count.sum()), (sums.inertia,))
+        if state.em is None or not state.em.weight > 0:
+            return model
+        new = maximise(model, state.em)
+        if expected_gain(model, new, state.em) <= tol:
+            return model
+        return replace(
+            new,
+            weights=_rounded(new.weights),
+            means=_rounded(new.means),
+            covariances=_rounded(new.covariances),
+        )
+    if not moves(model):
+        return model
+    assert isinstance(model, KMeansModel)
+    sums = state.sums
+    used = sums.count[:, None] > 0
+    means = np.divide(sums.linear, sums.count[:, None], out=model.centres.copy(), where=used)
+    # Moving the centres to the means gains this much before any row changes its cluster.
+    gain = float((sums.count * np.square(means - model.centres).sum(axis=1)).sum())
+    return model if gain <= tol * sums.inertia else replace(model, centres=_rounded(means))
 
 
 def exact_inertia(
     engine: Engine, frame: Frame, scaler: Transform, model: SegmentModel, weight: str | None = None
 ) -> float:
     """Squared distances of all rows to their segment's centre, whichever library fitted it."""
-    return _measure(engine, frame, scaler, model, weight).inertia
+    return polish(engine, frame, scaler, model, 1, weight=weight).inertia
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Measure:
-    """Fold step: Lloyd sums of the rows as ``model`` labels them."""
-
-    scaler: Transform
-    model: SegmentModel
-    centres: Floats
-    weight: str | None
-
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> kernel.Sums:
-        k, d = self.centres.shape
-        total = kernel.Sums(np.zeros(k), np.zeros((k, d)), np.zeros((2, k)))
-        for batch in batches:
-            if batch.num_rows:
-                x, w = _block(self.scaler, batch, self.weight)
-                total = total + kernel.add_up(x, w, self.model.label(x).segment, self.centres)
-        return total
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _LloydStep:
-    """Fold step: sums of one Lloyd step, without the confidences that ``label`` would add."""
-
-    scaler: Transform
-    centres: Floats
-    weight: str | None
-
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> kernel.Sums:
-        k, d = self.centres.shape
-        total = kernel.Sums(np.zeros(k), np.zeros((k, d)), np.zeros((2, k)))
-        for batch in batches:
-            if batch.num_rows:
-                x, w = _block(self.scaler, batch, self.weight)
-                total = total + kernel.lloyd_sums(x, w, self.centres)
-        return total
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _EMState:
+class _State:
+    sums: kernel.Sums
     em: Any
-    hard: kernel.Sums
+    """``kernels.mixture.EMSums`` of a mixture."""
+    noted: Any
 
-    def __add__(self, other: _EMState) -> _EMState:
-        return _EMState(self.em + other.em, self.hard + other.hard)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _EMStep:
-    """Fold step: sums of one EM step, and of the hard labels for the inertia."""
-
-    scaler: Transform
-    model: MixtureModel
-    weight: str | None
-
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> _EMState:
-        from segpipe.kernels import mixture
-
-        model = self.model
-        const, factor = model.factors()
-        k, d = model.means.shape
-        em = mixture.EMSums(np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d)), 0.0, 0.0)
-        hard = kernel.Sums(np.zeros(k), np.zeros((k, d)), np.zeros((2, k)))
-        for batch in batches:
-            if batch.num_rows:
-                x, w = _block(self.scaler, batch, self.weight)
-                em = em + mixture.em_sums(x, w, const, model.means, factor, model.diagonal)
-                label, _, _ = mixture.posterior(x, const, model.means, factor, model.diagonal)
-                hard = hard + kernel.add_up(x, w, label, model.means)
-        return _EMState(em, hard)
-
-
-def _polish_centres(
-    engine: Engine,
-    frame: Frame,
-    scaler: Transform,
-    model: KMeansModel,
-    passes: int,
-    tol: float,
-    weight: str | None,
-) -> Polished:
-    history: list[float] = []
-    while True:
-        step = _LloydStep(scaler, model.centres, weight)
-        sums = cast(kernel.Sums, engine.fold(frame, step, operator.add))
-        history.append(sums.inertia)
-        used = sums.count[:, None] > 0
-        means = np.divide(sums.linear, sums.count[:, None], out=model.centres.copy(), where=used)
-        # Moving the centres to the means gains this much before any row changes its cluster.
-        gain = float((sums.count * np.square(means - model.centres).sum(axis=1)).sum())
-        if len(history) >= passes or gain <= tol * sums.inertia:
-            return Polished(model, sums.inertia, float(sums.count.sum()), tuple(history))
-        model = replace(model, centres=_rounded(means))
-
-
-def _polish_mixture(
-    engine: Engine,
-    frame: Frame,
-    scaler: Transform,
-    model: MixtureModel,
-    passes: int,
-    tol: float,
-    weight: str | None,
-) -> Polished:
-    history: list[float] = []
-    while True:
-        state = engine.fold(frame, _EMStep(scaler, model, weight), operator.add)
-        history.append(state.em.log_likelihood / max(state.em.weight, 1e-300))
-        done = len(history) >= passes or not state.em.weight > 0
-        new = model if done else maximise(model, state.em)
-        if done or expected_gain(model, new, state.em) <= tol:
-            hard = state.hard
-            return Polished(model, hard.inertia, float(hard.count.sum()), tuple(history))
-        model = replace(
-            new,
-            weights=_rounded(new.weights),
-            means=_rounded(new.means),
-            covariances=_rounded(new.covariances),
+    def __add__(self, other: _State) -> _State:
+        return _State(
+            self.sums + other.sums,
+            None if self.em is None else self.em + other.em,
+            None if self.noted is None else self.noted + other.noted,
         )
 
 
-def _measure(
-    engine: Engine, frame: Frame, scaler: Transform, model: SegmentModel, weight: str | None
-) -> kernel.Sums:
-    step = _Measure(scaler, model, np.asarray(model.centres, np.float64), weight)
-    return cast(kernel.Sums, engine.fold(frame, step, operator.add))
+Measured = tuple[Ints, kernel.Sums, Any]
 
 
-def _block(scaler: Transform, batch: pa.RecordBatch, weight: str | None) -> tuple[Block, Floats]:
-    x = scaler.transform(batch)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """Fold step: labels every row and adds up what ``measure`` finds."""
+
+    scaler: Transform
+    measure: Callable[[Block, Floats | None], Measured]
+    blank: _State
+    weight: str | None
+    watch: Watch | None
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> _State:
+        total = self.blank
+        watching = None if self.watch is None else self.watch.begin(len(total.sums.count))
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            x = self.scaler.transform(batch)
+            label, sums, em = self.measure(x, _weights(batch, self.weight))
+            total = total + _State(sums, em, None)
+            if watching is not None:
+                watching.add(batch, x, label)
+        return total if watching is None else replace(total, noted=watching.noted())
+
+
+def _step_of(
+    scaler: Transform, model: SegmentModel, weight: str | None, watch: Watch | None
+) -> _Step:
+    k, d = model.centres.shape
+    sums, em = kernel.Sums(np.zeros(k), np.zeros((k, d)), np.zeros((2, k))), None
+    measure: Callable[[Block, Floats | None], Measured]
+    if isinstance(model, MixtureModel):
+        from segpipe.kernels import mixture
+
+        const, factor = model.factors()
+        measure = partial(_measure_mixture, const, factor, model)
+        em = mixture.EMSums(np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d)), 0.0, 0.0)
+    elif moves(model):
+        measure = partial(_measure_centres, np.asarray(model.centres))
+    else:
+        measure = partial(_measure_labels, model)
+    return _Step(scaler, measure, _State(sums, em, None), weight, watch)
+
+
+def _measure_centres(centres: Floats, x: Block, w: Floats | None) -> Measured:
+    found = kernel.assign(x, centres, w)
+    return found.label, found.sums, None
+
+
+def _measure_mixture(
+    const: Floats, factor: Floats, model: MixtureModel, x: Block, w: Floats | None
+) -> Measured:
+    from segpipe.kernels import mixture
+
+    em, label = mixture.em_step(x, w, const, model.means, factor, model.diagonal)
+    return label, kernel.add_up(x, w, label, model.means), em
+
+
+def _measure_labels(model: SegmentModel, x: Block, w: Floats | None) -> Measured:
+    label = model.label(x).segment
+    return label, kernel.add_up(x, w, label, np.asarray(model.centres, np.float64)), None
+
+
+def _weights(batch: pa.RecordBatch, weight: str | None) -> Floats | None:
     if weight is None:
-        return x, np.ones(x.shape[1])
-    return x, batch.column(weight).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return None
+    return np.asarray(batch.column(weight).cast(pa.float64()).to_numpy(zero_copy_only=False))
 
 
 def _rounded(values: Floats) -> Floats:

@@ -49,6 +49,15 @@ def numbers(column: Any) -> npt.NDArray[np.float64]:
     return np.ascontiguousarray(column.to_numpy(zero_copy_only=False))
 
 
+def floats(column: Any) -> npt.NDArray[Any]:
+    """``numbers``, but float32 stays float32: half the bytes, and no copy where nothing is null."""
+    column = plain(column)
+    if pa.types.is_float32(column.type) and not column.null_count:
+        values: npt.NDArray[Any] = column.to_numpy()
+        return values
+    return numbers(column)
+
+
 def texts(column: Any) -> Any:
     """A ``pa.string`` array without nulls: whole floats read as integers, null as ``MISSING``."""
     column = plain(column)

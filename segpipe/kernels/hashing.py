@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import DataError
-from segpipe.kernels.cells import numbers, plain
+from segpipe.kernels.cells import floats, plain
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -82,9 +82,9 @@ def _chain(state: Hashes, column: Any, seed: int, name: str) -> None:
     column = plain(column)
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind):
-        values = numbers(column)
+        values = floats(column)
         if len(state) <= SMALL_ROWS:
-            state[:] = splitmix64(state ^ _float_bits(values))
+            state[:] = splitmix64(state ^ _float_bits(values.astype(np.float64)))
         else:
             _compiled().chain_floats(state, values)
         return

@@ -17,6 +17,7 @@ _MIX1, _MIX2 = _U(0xBF58476D1CE4E5B9), _U(0x94D049BB133111EB)
 _ABSENT = _U(0x6E756C6C204E614E)  # null and NaN
 _P1, _P2 = _U(0x9E3779B185EBCA87), _U(0xC2B2AE3D27D4EB4F)
 _P3, _P4, _P5 = _U(0x165667B19E3779F9), _U(0x85EBCA77C2B2AE63), _U(0x27D4EB2F165667C5)
+CHUNK = 512
 _SIGN_BOUND = 9.2e18  # whole floats below it fit int64
 
 
@@ -36,11 +37,9 @@ def chain_bits(state: Any, bits: Any) -> None:
 
 
 @jit
-def chain_floats(state: Any, values: Any) -> None:
-    """Chain a float64 column: whole floats as integers, NaN as one cell."""
-    raw = values.view(np.uint64)
+def _chain_wide(state: Any, wide: Any, raw: Any) -> None:
     for i in range(state.size):
-        value = values[i]
+        value = wide[i]
         if value != value:  # noqa: PLR0124 - the NaN test that vectorises
             bits = _ABSENT
         else:
@@ -50,6 +49,18 @@ def chain_floats(state: Any, values: Any) -> None:
                 if np.float64(whole) == value:
                     bits = np.uint64(whole)
         state[i] = _mix(state[i] ^ bits)
+
+
+@jit
+def chain_floats(state: Any, values: Any) -> None:
+    """Chain a column of floats: whole ones as integers, NaN as one cell, float32 as float64."""
+    wide = np.empty(CHUNK)
+    raw = wide.view(np.uint64)
+    for start in range(0, state.size, CHUNK):
+        size = min(CHUNK, state.size - start)
+        for i in range(size):
+            wide[i] = values[start + i]
+        _chain_wide(state[start : start + size], wide, raw)
 
 
 @jit

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 BOUND = 10.0
 GRID = float(2**20)
+LIMIT, CELL = BOUND * GRID, 1.0 / GRID
+WHOLE = 1.5 * 2.0**52
+"""Adding and taking it away rounds to whole numbers, half to even."""
 SMALL = 2_000
 
 
@@ -21,7 +24,7 @@ def _compiled() -> ModuleType:
 
 
 def quantise(
-    values: npt.NDArray[np.float64],
+    values: npt.NDArray[np.float64] | npt.NDArray[np.float32],
     fill: float,
     centre: float,
     scale: float,
@@ -32,9 +35,10 @@ def quantise(
     Cells that are not finite count as ``fill``.
     Both paths round identically: IEEE operations only, nothing fused. ``out`` is (n,), contiguous.
     """
+    factor = GRID / scale
     if len(values) <= SMALL:
-        usable = np.where(np.isfinite(values), values, fill)
-        scaled = np.clip((usable - centre) / scale, -BOUND, BOUND)
-        out[:] = np.rint(scaled * GRID) / GRID
+        usable = np.where(np.isfinite(values), values, fill).astype(np.float64)
+        cells = np.clip((usable - centre) * factor, -LIMIT, LIMIT)
+        out[:] = ((cells + WHOLE) - WHOLE) * CELL
     else:
-        _compiled().quantise(values, fill, centre, scale, out)
+        _compiled().quantise(values, fill, centre, factor, out)

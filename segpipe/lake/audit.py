@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from segpipe.errors import DataError, InputMissing
 
 if TYPE_CHECKING:
-    from segpipe.lake.contract import Contract
+    from segpipe.lake.contract import Contract, Judged
+    from segpipe.lake.convert import Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,9 @@ class Audit:
             )
 
 
-def audit_rows(contract: Contract, batch: pa.RecordBatch) -> Audit:
-    """The audit of one batch."""
-    judged = contract.judge(batch)
-    good = pa.array(judged.good)
+def audit_rows(contract: Contract, judged: Judged) -> Audit:
+    """The audit of one batch that ``contract`` judged."""
+    good, everything = judged.good, bool(judged.good.all())
     counts = np.bincount(
         judged.reason[judged.inside & (judged.reason >= 0)], minlength=len(judged.reasons)
     )
@@ -155,25 +155,22 @@ def audit_rows(contract: Contract, batch: pa.RecordBatch) -> Audit:
     facts = []
     for column in contract.columns:
         values, unfit = judged.typed[column.name]
-        null = np.asarray(pc.is_null(values, nan_is_null=True))
-        low, high = _range(values.filter(good))
+        low, high = _range(values if everything else values.filter(pa.array(good)))
         facts.append(
             ColumnFacts(
                 column.name,
                 column.required,
-                int((null & ~unfit & judged.inside).sum()),
+                _missing(values, unfit, judged.inside),
                 int((unfit & judged.inside).sum()),
                 low,
                 high,
             )
         )
-    counted = {
-        rule.name: int((judged.broken[rule.name] & judged.good).sum()) for rule in contract.rules
-    }
+    counted = {rule.name: int((judged.broken[rule.name] & good).sum()) for rule in contract.rules}
     times = next((f for f in facts if f.name == contract.time_column), None)
     return Audit(
         int(judged.inside.sum()),
-        int(judged.good.sum()),
+        int(good.sum()),
         rejected,
         {r.name: counted[r.name] for r in contract.rules if r.action == "warn"},
         {r.name: counted[r.name] for r in contract.rules if r.action == "fail"},
@@ -183,10 +180,26 @@ def audit_rows(contract: Contract, batch: pa.RecordBatch) -> Audit:
     )
 
 
+def _missing(values: pa.Array, unfit: Mask, inside: Mask) -> int:
+    """Cells within the window that are empty, or were no number, but not unfit."""
+    floating = pa.types.is_floating(values.type)
+    if not values.null_count and not (
+        floating and len(values) and np.isnan(values.to_numpy()).any()
+    ):
+        return 0
+    null = np.asarray(pc.is_null(values, nan_is_null=True))
+    return int((null & ~unfit & inside).sum())
+
+
 def _range(values: pa.Array) -> tuple[Any, Any]:
     if pa.types.is_nested(values.type):
         # Lists have no order; whether they are constant is not asked.
         return (0, 1) if len(values) > values.null_count else (None, None)
+    if pa.types.is_floating(values.type) and len(values) and not values.null_count:
+        numbers = values.to_numpy()
+        low, high = float(numbers.min()), float(numbers.max())
+        if low == low and high == high:  # noqa: PLR0124 - NaN, which Arrow leaves out
+            return low, high
     found = pc.min_max(values).as_py()
     return found["min"], found["max"]
 

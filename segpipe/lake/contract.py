@@ -105,7 +105,14 @@ class Contract:
 
     def accept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The good rows of ``batch`` (columns ``needs``), typed, with ``schema``."""
+        return self._accepted(batch, self.judge(batch))
+
+    def take(self, batch: pa.RecordBatch) -> tuple[Audit, pa.RecordBatch]:
+        """The audit of ``batch`` and its accepted rows, judged once."""
         judged = self.judge(batch)
+        return audit_rows(self, judged), self._accepted(batch, judged)
+
+    def _accepted(self, batch: pa.RecordBatch, judged: Judged) -> pa.RecordBatch:
         arrays = [judged.typed[column.name].values for column in self.columns]
         arrays += [_as(batch, name, self.source.field(name).type) for name in self.carried]
         full = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
@@ -128,10 +135,15 @@ class Contract:
 
     def audit(self, batches: Iterator[pa.RecordBatch]) -> Audit:
         """Counts over batches of the columns ``reads``: the step of a fold."""
-        total = Audit(columns=tuple(ColumnFacts(c.name, c.required) for c in self.columns))
+        total = self.blank
         for batch in batches:
-            total = total.merged(audit_rows(self, batch))
+            total = total.merged(audit_rows(self, self.judge(batch)))
         return total
+
+    @property
+    def blank(self) -> Audit:
+        """The audit of no rows."""
+        return Audit(columns=tuple(ColumnFacts(c.name, c.required) for c in self.columns))
 
     def rejecting(self, duplicated: pa.RecordBatch) -> Contract:
         """The same contract that also rejects every row with one of these keys."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from segpipe.errors import TemporaryError
+from segpipe.lake.spool import drop, spool_folder
 from segpipe.lake.uris import is_local, storing
 
 PATIENCE_SECONDS = 86_400.0
@@ -68,13 +69,17 @@ def _locked(path: Path) -> IO[str]:
 
 
 def sweep(uri: str) -> None:
-    """Remove the marks of this host's dead runs: the system has released their locks."""
+    """Remove the marks of this host's dead runs: the system has released their locks.
+
+    The scores that they had spooled go too.
+    """
     live = Path(uri) / "_segpipe" / "live"
     for path in live.glob("*.lock") if is_local(uri) else ():
         with suppress(BlockingIOError, FileNotFoundError), path.open("r+") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             text = handle.read()
             if text and json.loads(text)["host"] == socket.gethostname():
+                drop(spool_folder(uri, path.stem))
                 path.unlink(missing_ok=True)
 
 

@@ -298,16 +298,16 @@ class Stats:
     def add(self, table: pa.Table) -> None:
         """Take in the rows of ``table``."""
         self.rows += table.num_rows
-        for field, column in zip(table.schema, table.columns, strict=True):
-            if pa.types.is_nested(field.type):
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if pa.types.is_nested(column.type):
                 continue
-            self.nulls[field.name] = self.nulls.get(field.name, 0) + column.null_count
-            if not _ordered(plain(field.type)):
-                self.unbounded.add(field.name)
+            self.nulls[name] = self.nulls.get(name, 0) + column.null_count
+            if not _ordered(plain(column.type)):
+                self.unbounded.add(name)
                 continue
             for values in column.chunks:
-                if field.name not in self.unbounded and values.null_count < len(values):
-                    self._bound(field.name, *_extremes(values))
+                if name not in self.unbounded and values.null_count < len(values):
+                    self._bound(name, *_extremes(values))
 
     def _bound(self, name: str, low: Any, high: Any) -> None:
         if isinstance(low, float) and not (math.isfinite(low) and math.isfinite(high)):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.kernels.cells import numbers, texts
+from segpipe.kernels.cells import floats, numbers, texts
 from segpipe.kernels.quantise import quantise
 from segpipe.values import Block, Floats
 
@@ -70,11 +70,14 @@ class Input:
     def write(self, column: Any, out: Block) -> None:
         """Fill ``out``, (outputs, n), from the raw column."""
         if self.kind == "number":
-            values = numbers(column)
             if self.log:
+                values = numbers(column)
                 values = np.where(np.isfinite(values), values, self.fill)
-                values = signed_log(values, self.offset)
-            quantise(values, self.fill, self.centre, self.scale, out[0])
+                quantise(
+                    signed_log(values, self.offset), self.fill, self.centre, self.scale, out[0]
+                )
+            else:
+                quantise(floats(column), self.fill, self.centre, self.scale, out[0])
             return
         found = pc.index_in(texts(column), value_set=self._lookup)
         code = pc.fill_null(found, len(self.levels)).to_numpy(zero_copy_only=False)

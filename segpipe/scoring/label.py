@@ -16,7 +16,7 @@ from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import name_of
 from segpipe.models.scaler import Scaler
 from segpipe.scoring.reasons import reasons
-from segpipe.values import Block, Detector, Ints, SegmentModel
+from segpipe.values import Block, Detector, Floats, Ints, SegmentModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,8 +36,8 @@ class Labeller:
     model_id: str
     as_of: dt.date | None = None
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch's rows in their order, labelled."""
+    def __call__(self, batch: pa.RecordBatch, score: Floats | None = None) -> pa.RecordBatch:
+        """The batch's rows in their order, labelled; ``score``: the detector's, if it is known."""
         n = batch.num_rows
         x = self.scaler.transform(batch)
         said = self.model.label(x)
@@ -51,7 +51,7 @@ class Labeller:
             schema.DISTANCE: pa.array(said.distance, pa.float64()),
             schema.RUN_ID: _coded(same, [self.run_id]),
             schema.MODEL_ID: _coded(same, [self.model_id]),
-            **self._outliers(batch, x),
+            **self._outliers(batch, x, score),
         }
         if schema.AS_OF not in batch.schema.names:
             made[schema.AS_OF] = pa.repeat(pa.scalar(self.as_of, pa.date32()), n)
@@ -63,13 +63,13 @@ class Labeller:
             schema=self.schema,
         )
 
-    def _outliers(self, batch: pa.RecordBatch, x: Block) -> dict[str, Any]:
+    def _outliers(self, batch: pa.RecordBatch, x: Block, score: Floats | None) -> dict[str, Any]:
         if self.detector is None or self.calibration is None:
             names = (schema.SCORE, schema.QUANTILE, schema.P, schema.FLAG, schema.REASONS)
             return {
                 name: pa.nulls(batch.num_rows, schema.LABELS.field(name).type) for name in names
             }
-        score = self.detector.score(x)
+        score = self.detector.score(x) if score is None else score
         if not np.isfinite(score).all():
             raise AssertionError(f"{self.detector.method} gave a score that is not finite")
         flagged = self.calibration.flag(score)

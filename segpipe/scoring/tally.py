@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from segpipe.kernels import nearest as kernel
-from segpipe.kernels.cells import numbers
+from segpipe.kernels.bins import Bins
+from segpipe.kernels.cells import floats
 from segpipe.kernels.hashing import hash_rows
+from segpipe.kernels.totals import Counts, add_column
 from segpipe.models.scaler import Scaler
 from segpipe.values import Block, Detector, Floats, Ints, SegmentModel
-
-Counts = npt.NDArray[np.int64]
 
 CENTRED = ("kmeans", "bisecting", "agglomerative", "gmm")
 """Kinds whose rows are meant to lie around one centre: inertia says something."""
@@ -29,11 +29,6 @@ SHOWN = 20
 TOP = 100_000
 """Scores kept exactly, at least (800 kB a task)."""
 MOST_TOP = 1_000_000
-GRID_BITS = 26
-"""Raw sums: values are split into a part of 26 bits below the column's largest and 26 more, so
-that each part's sum is exact for 1e8 of the largest rows."""
-ROOM = 4096.0
-"""New rows may exceed the described magnitude so many times before they count as that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +43,58 @@ class Unusual:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Totals:
+    """Sums in original units; index 0 is noise (-1), index i + 1 segment i."""
+
+    raw: Floats
+    """(2, k + 1, numeric columns) sums, coarse and fine part."""
+    present: Counts
+    """(k + 1, numeric columns) rows with a finite value."""
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(self.raw + other.raw, self.present + other.present)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """How the rows score."""
+
+    histogram: Counts
+    """(edges + 1,) rows per score bin; bin i holds edges[i-1] <= score < edges[i]."""
+    top: Floats
+    """The ``limit`` highest scores, ascending; all of them if there are no more."""
+    limit: int
+    unusual: tuple[Unusual, ...]
+    """At most ``SHOWN``, the most unusual first."""
+    spools: tuple[str, ...] = ()
+    """Per part: the file of its scores, where they were spooled."""
+
+    def __add__(self, other: Scores) -> Scores:
+        return Scores(
+            self.histogram + other.histogram,
+            _highest(np.concatenate([self.top, other.top]), self.limit),
+            self.limit,
+            most_unusual(self.unusual + other.unusual),
+            self.spools + other.spools,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noted:
+    """What a ``Watch`` notes of rows; ``totals`` or ``scores`` is None where not asked for."""
+
+    totals: Totals | None
+    scores: Scores | None
+
+    def __add__(self, other: Noted) -> Noted:
+        return Noted(_both(self.totals, other.totals), _both(self.scores, other.scores))
+
+
+def _both(a: Any, b: Any) -> Any:
+    return None if a is None else a + b
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Tally:
     """Bounded state; index 0 of per-segment arrays is noise (-1), index i + 1 segment i."""
 
@@ -57,17 +104,8 @@ class Tally:
     """(k + 1, d) sums of scaled features."""
     squared: Floats
     """(2, k) squared distances to the assigned centre in the block, coarse and fine part."""
-    raw: Floats
-    """(2, k + 1, numeric columns) sums in original units, coarse and fine part."""
-    present: Counts
-    """(k + 1, numeric columns) rows with a finite value."""
-    histogram: Counts
-    """(edges + 1,) rows per score bin; bin i holds edges[i-1] <= score < edges[i]."""
-    top: Floats
-    """The ``limit`` highest scores, ascending; all of them if there are no more."""
-    limit: int
-    unusual: tuple[Unusual, ...]
-    """At most ``SHOWN``, the most unusual first."""
+    totals: Totals
+    scores: Scores
 
     @property
     def total(self) -> int:
@@ -75,9 +113,29 @@ class Tally:
         return int(self.rows.sum())
 
     @property
+    def present(self) -> Counts:
+        """(k + 1, numeric columns) rows with a finite value."""
+        return self.totals.present
+
+    @property
     def raw_sums(self) -> Floats:
         """(k + 1, numeric columns) sums in original units."""
-        return np.asarray(self.raw[0] + self.raw[1])
+        return np.asarray(self.totals.raw[0] + self.totals.raw[1])
+
+    @property
+    def histogram(self) -> Counts:
+        """See ``Scores``."""
+        return self.scores.histogram
+
+    @property
+    def top(self) -> Floats:
+        """See ``Scores``."""
+        return self.scores.top
+
+    @property
+    def unusual(self) -> tuple[Unusual, ...]:
+        """See ``Scores``."""
+        return self.scores.unusual
 
     def inertia(self, model: SegmentModel, unit: float) -> float | None:
         """Squared distances in scaled space; None for models without centres."""
@@ -85,116 +143,181 @@ class Tally:
             return None
         return float(self.squared[0].sum() + self.squared[1].sum()) * unit * unit
 
+    def reordered(self, order: npt.NDArray[np.intp]) -> Tally:
+        """The tally once segment ``order[i]`` is renamed to i."""
+        rows = np.append(0, order + 1)
+        totals = Totals(self.totals.raw[:, rows], self.totals.present[rows])
+        return Tally(
+            self.rows[rows], self.linear[rows], self.squared[:, order], totals, self.scores
+        )
+
+
+def tally_of(sums: kernel.Sums, totals: Totals, scores: Scores) -> Tally:
+    """The tally of rows of which none is noise, from the sums of a Lloyd or EM step."""
+    rows = np.append(0, np.rint(sums.count).astype(np.int64))
+    linear = np.vstack([np.zeros((1, sums.linear.shape[1])), sums.linear])
+    return Tally(rows, linear, sums.squared, totals, scores)
+
+
+class Sink(Protocol):
+    """Scores of one part, being kept."""
+
+    def write(self, score: Floats) -> None:
+        """Append the scores of the next rows."""
+        ...
+
+    def close(self) -> str:
+        """Finish; where they are."""
+        ...
+
+
+class Spool(Protocol):
+    """Where scores are kept (``lake.spool.Spool``); picklable."""
+
+    def open(self) -> Sink:
+        """For one part."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TallyStep:
-    """Folds the batches of one partition; picklable."""
+class Watch:
+    """What to note of rows in passing, whatever labels them; picklable."""
 
-    scaler: Scaler
-    model: SegmentModel
+    numeric: tuple[str, ...]
+    """Columns to sum in original units; none: no totals."""
+    magnitude: Floats
+    """(numeric columns) largest absolute value of each, from the description."""
     detector: Detector | None
     edges: Floats
     """Ascending score bin edges (``calibrate.score_edges``); empty without a detector."""
     top: int
     """Scores to keep (``top_size``)."""
-    numeric: tuple[str, ...]
-    """Columns to sum in original units."""
-    magnitude: Floats
-    """(numeric columns) largest absolute value of each, from the description."""
     shown: tuple[str, ...]
     """Columns of the most unusual rows: keys and features."""
+    spool: Spool | None = None
+    """Where to keep the scores of every row for the pass that writes them."""
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Tally:
-        """Tally of all rows of ``batches``, which may be none."""
-        total = self._empty()
-        waiting: list[Floats] = []
-        held, least = 0, -np.inf
-        for batch in batches:
-            if not batch.num_rows:
-                continue
-            part, score = self._of(batch)
-            total = merge_tallies(total, part)
-            waiting.append(score[score > least])
-            held += len(waiting[-1])
-            if held > 2 * self.top:  # sorting every batch would cost more than scoring it
-                best = _highest(np.concatenate(waiting), self.top)
-                waiting, held, least = [best], len(best), best[0]
-        return replace(total, top=_highest(np.concatenate([total.top, *waiting]), self.top))
+    def begin(self, k: int) -> Watching:
+        """For the rows of one part, labelled with ``k`` segments."""
+        return Watching(self, k)
 
-    def _empty(self) -> Tally:
-        k, d, m = self.model.k, self.scaler.width, len(self.numeric)
-        return Tally(
-            np.zeros(k + 1, np.int64),
-            np.zeros((k + 1, d)),
-            np.zeros((2, k)),
-            np.zeros((2, k + 1, m)),
-            np.zeros((k + 1, m), np.int64),
-            np.zeros(len(self.edges) + 1, np.int64),
-            np.empty(0),
-            self.top,
-            (),
+    def scores_only(self) -> Watch:
+        """The same without the sums in original units."""
+        return replace(self, numeric=(), magnitude=np.empty(0))
+
+    def totals_only(self) -> Watch:
+        """The same without the scores."""
+        return replace(self, detector=None, edges=np.empty(0), spool=None)
+
+
+class Watching:
+    """Notes of one part's rows."""
+
+    def __init__(self, watch: Watch, k: int) -> None:
+        self._watch, self._bins = watch, Bins.of(watch.edges)
+        self._raw = np.zeros((len(watch.numeric), 2, k + 1))
+        self._present = np.zeros((len(watch.numeric), k + 1), np.int64)
+        self._histogram = np.zeros(len(watch.edges) + 1, np.int64)
+        self._waiting: list[Floats] = []
+        self._held, self._least = 0, -np.inf
+        self._unusual: tuple[Unusual, ...] = ()
+        self._spool = None if watch.spool is None else watch.spool.open()
+
+    def add(self, batch: pa.RecordBatch, x: Block, segment: Ints) -> None:
+        """Take in a batch, its block and its labels."""
+        watch, at = self._watch, segment + np.int32(1)
+        for j, name in enumerate(watch.numeric):
+            add_column(
+                floats(batch.column(name)), at, watch.magnitude[j], self._raw[j], self._present[j]
+            )
+        if watch.detector is None:
+            return
+        score = watch.detector.score(x)
+        if self._spool is not None:
+            self._spool.write(score)
+        self._bins.add(score, self._histogram)
+        self._remember(batch, score)
+        self._waiting.append(score[score > self._least])
+        self._held += len(self._waiting[-1])
+        if self._held > 2 * watch.top:  # sorting every batch would cost more than scoring it
+            best = _highest(np.concatenate(self._waiting), watch.top)
+            self._waiting, self._held, self._least = [best], len(best), best[0]
+
+    def noted(self) -> Noted:
+        """The part's state."""
+        watch = self._watch
+        totals = Totals(
+            np.ascontiguousarray(np.moveaxis(self._raw, 0, 2)),
+            np.ascontiguousarray(self._present.T),
+        )
+        top = _highest(np.concatenate([np.empty(0), *self._waiting]), watch.top)
+        spools = () if self._spool is None else (self._spool.close(),)
+        scores = Scores(self._histogram, top, watch.top, self._unusual, spools)
+        return Noted(
+            totals if watch.numeric else None, scores if watch.detector is not None else None
         )
 
-    def _of(self, batch: pa.RecordBatch) -> tuple[Tally, Floats]:
-        """Tally of one batch, its scores beside it instead of in ``top``."""
-        k, n = self.model.k, batch.num_rows
-        x = self.scaler.transform(batch)
-        segment = self.model.label(x).segment
-        at = (segment + 1).astype(np.intp)
-        linear = kernel.moments(x, np.ones(n), segment + np.int32(1), k + 1)[1]
-        raw, present = self._raw(batch, at)
-        histogram = np.zeros(len(self.edges) + 1, np.int64)
-        score, unusual = np.empty(0), tuple[Unusual, ...]()
-        if self.detector is not None:
-            score = self.detector.score(x)
-            found = np.searchsorted(self.edges, score, side="right")
-            histogram += np.bincount(found, minlength=len(histogram))
-            unusual = self._unusual(batch, score)
-        part = Tally(
-            np.bincount(at, minlength=k + 1).astype(np.int64),
-            linear,
-            self._squared(x, segment),
-            raw,
-            present,
-            histogram,
-            np.empty(0),
-            self.top,
-            unusual,
-        )
-        return part, score
-
-    def _squared(self, x: Block, segment: Ints) -> Floats:
-        if self.model.kind not in CENTRED or self.model.k == 0:
-            return np.zeros((2, self.model.k))
-        return kernel.add_up(x, np.ones(x.shape[1]), segment, self.model.centres).squared
-
-    def _raw(self, batch: pa.RecordBatch, at: npt.NDArray[np.intp]) -> tuple[Floats, Counts]:
-        k, m = self.model.k, len(self.numeric)
-        sums, present = np.zeros((2, k + 1, m)), np.zeros((k + 1, m), np.int64)
-        for j, name in enumerate(self.numeric):
-            value = numbers(batch.column(name))
-            finite = np.isfinite(value)
-            exponent = np.ceil(np.log2(self.magnitude[j])) if self.magnitude[j] > 0 else 0.0
-            limit = ROOM * 2.0**exponent
-            value = np.clip(np.where(finite, value, 0.0), -limit, limit)
-            grid = 2.0 ** (exponent - GRID_BITS)
-            coarse = np.rint(value / grid) * grid
-            fine = np.rint((value - coarse) / grid * 2.0**GRID_BITS) * (grid * 2.0**-GRID_BITS)
-            sums[0, :, j] = np.bincount(at, coarse, k + 1)
-            sums[1, :, j] = np.bincount(at, fine, k + 1)
-            present[:, j] = np.bincount(at[finite], minlength=k + 1)
-        return sums, present
-
-    def _unusual(self, batch: pa.RecordBatch, score: Floats) -> tuple[Unusual, ...]:
-        least = np.sort(score)[-min(SHOWN, len(score))]
+    def _remember(self, batch: pa.RecordBatch, score: Floats) -> None:
+        """Keep the most unusual rows whole; ties with the last of them are told by content."""
+        full = len(self._unusual) == SHOWN
+        least = self._unusual[-1].score if full else -np.inf
+        if float(score.max()) < least:
+            return
+        if len(score) > SHOWN:
+            least = max(least, float(np.partition(score, len(score) - SHOWN)[-SHOWN]))
         tied = np.flatnonzero(score >= least)
-        rows = batch.select(list(self.shown)).take(pa.array(tied))
-        content = hash_rows(rows, self.shown, 0)
+        rows = batch.select(list(self._watch.shown)).take(pa.array(tied))
+        content = hash_rows(rows, self._watch.shown, 0)
         first = np.lexsort((content, -score[tied]))[:SHOWN]
-        return tuple(
+        found = tuple(
             Unusual(float(score[tied[i]]), int(content[i]), tuple(row.items()))
             for i, row in zip(first, rows.take(pa.array(first)).to_pylist(), strict=True)
         )
+        self._unusual = most_unusual(self._unusual + found)
+
+
+def most_unusual(rows: tuple[Unusual, ...]) -> tuple[Unusual, ...]:
+    """The first ``SHOWN`` by falling score, ties by content."""
+    return tuple(sorted(rows, key=lambda u: (-u.score, u.content))[:SHOWN])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TallyStep:
+    """Folds the batches of one partition, labelled by ``model``; picklable."""
+
+    scaler: Scaler
+    model: SegmentModel
+    watch: Watch
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Tally:
+        """Tally of all rows of ``batches``, which may be none."""
+        k, d = self.model.k, self.scaler.width
+        rows, linear = np.zeros(k + 1, np.int64), np.zeros((k + 1, d))
+        squared, watching = np.zeros((2, k)), self.watch.begin(k)
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            x = self.scaler.transform(batch)
+            segment = self.model.label(x).segment
+            count, sums = kernel.moments(x, None, segment + np.int32(1), k + 1)
+            rows += np.rint(count).astype(np.int64)
+            linear += sums
+            if self.model.kind in CENTRED and k:
+                squared += kernel.add_up(x, None, segment, self.model.centres).squared
+            watching.add(batch, x, segment)
+        noted = watching.noted()
+        return Tally(
+            rows,
+            linear,
+            squared,
+            noted.totals or Totals(np.zeros((2, k + 1, 0)), np.zeros((k + 1, 0), np.int64)),
+            noted.scores or no_scores(),
+        )
+
+
+def no_scores() -> Scores:
+    """Of rows that nothing scores."""
+    return Scores(np.zeros(1, np.int64), np.empty(0), 0, ())
 
 
 def top_size(threshold: Mapping[str, float], rows: int) -> int:
@@ -215,12 +338,8 @@ def merge_tallies(a: Tally, b: Tally) -> Tally:
         a.rows + b.rows,
         a.linear + b.linear,
         a.squared + b.squared,
-        a.raw + b.raw,
-        a.present + b.present,
-        a.histogram + b.histogram,
-        _highest(np.concatenate([a.top, b.top]), a.limit),
-        a.limit,
-        tuple(sorted(a.unusual + b.unusual, key=lambda u: (-u.score, u.content))[:SHOWN]),
+        a.totals + b.totals,
+        a.scores + b.scores,
     )
 
 

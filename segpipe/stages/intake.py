@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -18,6 +18,8 @@ from segpipe.errors import ConfigError, DataError, FlagError
 from segpipe.features.plan import Built, Plan, Request
 from segpipe.features.sets import SETS, FeatureSet
 from segpipe.features.typing import sniff
+from segpipe.fit.describe import Found, Look
+from segpipe.fit.describe import merge as merge_found
 from segpipe.lake.audit import Audit, merge_audits
 from segpipe.lake.contract import CARRIED, Contract, compile_contract
 from segpipe.lake.duplicates import CollectKeys, DuplicatePlan, duplicated_rows, refuse
@@ -39,6 +41,10 @@ class Intake:
     audit: Audit
     as_of: date | None
     """The day asked for, or that of the latest time; None without a time column."""
+    source: Frame | None = None
+    """The rows that the contract reads, perhaps still in memory."""
+    found: Found | None = None
+    """The feature table's description, where the same pass could make it."""
 
     @cached_property
     def warnings(self) -> list[str]:
@@ -47,7 +53,9 @@ class Intake:
 
     def rows(self, engine: Engine) -> Frame:
         """The accepted rows, lazily."""
-        frame = engine.scan(self.table, self.contract.needs)
+        frame = self.source
+        if frame is None:
+            frame = engine.scan(self.table, self.contract.needs)
         return engine.map_batches(frame, self.contract.accept, self.contract.schema)
 
     def build(self, engine: Engine, featureset: FeatureSet) -> Built:
@@ -149,29 +157,70 @@ def take_in(
     engine: Engine,
     table: Table,
     plan: Plan,
-    compiled_contract: Contract,
+    contract: Contract,
     day: date | None,
     duplicates: str,
-    grouped: bool,
+    featureset: FeatureSet,
+    looking: Callable[[Built], Look] | None,
 ) -> Intake:
     """Judge every row once; ``gates`` then decides whether the run goes on.
+
+    Parameters
+    ----------
+    looking : what to describe of the feature table in the same pass, where rows make features one
+        by one; None: nothing
 
     Raises
     ------
     DataError
         Duplicate keys, where they are not allowed.
     """
-    frame = engine.scan(table, compiled_contract.reads)
-    audit: Audit = engine.fold(frame, compiled_contract.audit, merge_audits)
-    if compiled_contract.keys and not grouped and duplicates != "keep":
-        compiled_contract, audit = _without_doubles(
-            engine, table, compiled_contract, audit, duplicates
-        )
+    grouped, found = bool(featureset.keys), None
+    source = engine.scan(table, contract.needs, keep=looking is not None)
+    if looking is None or grouped:
+        audit: Audit = engine.fold(source, contract.audit, merge_audits)
+    else:
+        # The functions that make features of rows, from a table without rows.
+        empty = engine.from_batches([], contract.schema)
+        built = featureset.build(engine, empty, contract.schema, plan)
+        first = FirstPass(contract, built.frame.work, looking(built))
+        audit, found = engine.fold(source, first, merge_first)
+    if contract.keys and not grouped and duplicates != "keep":
+        judged = contract
+        contract, audit = _without_doubles(engine, source, contract, audit, duplicates)
+        found = found if contract is judged else None
     if day is None and audit.last_ts is not None:
         day = _day_of(audit.last_ts)
     if day is not None:
         plan = replace(plan, request=replace(plan.request, as_of_end_us=end_of(day)))
-    return Intake(table, plan, compiled_contract, audit, day)
+    return Intake(table, plan, contract, audit, day, source, found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstPass:
+    """Fold step: judges each batch and describes the features of what is accepted; picklable."""
+
+    contract: Contract
+    features: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+    look: Look
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> tuple[Audit, Found]:
+        """Audit and description of one part."""
+        audits = [self.contract.blank]
+
+        def accepted() -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                audit, rows = self.contract.take(batch)
+                audits[0] = audits[0].merged(audit)
+                yield rows
+
+        found = self.look(self.features(accepted()))
+        return audits[0], found
+
+
+def merge_first(a: tuple[Audit, Found], b: tuple[Audit, Found]) -> tuple[Audit, Found]:
+    """For ``engine.fold``."""
+    return merge_audits(a[0], b[0]), merge_found(a[1], b[1])
 
 
 def gates(taken: Intake, max_reject_share: float, fitting: bool) -> None:
@@ -190,15 +239,17 @@ def gates(taken: Intake, max_reject_share: float, fitting: bool) -> None:
 
 
 def _without_doubles(
-    engine: Engine, table: Table, contract: Contract, audit: Audit, duplicates: str
+    engine: Engine, source: Frame, contract: Contract, audit: Audit, duplicates: str
 ) -> tuple[Contract, Audit]:
-    rows = engine.map_batches(engine.scan(table, contract.needs), contract.accept, contract.schema)
+    rows = engine.map_batches(source, contract.accept, contract.schema)
     find = DuplicatePlan(contract.keys)
     schema = find.schema(contract.schema)
     collect = CollectKeys(schema)
     found = engine.fold(engine.relate(rows, find, schema), collect, collect.merge)
     if duplicates == "fail":
         refuse(found)
+        return contract, audit
+    if not found.num_rows:
         return contract, audit
     return contract.rejecting(found), audit.less_duplicates(duplicated_rows(found))
 

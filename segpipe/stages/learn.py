@@ -15,18 +15,27 @@ from segpipe.features.plan import Built
 from segpipe.features.sets import FeatureSet
 from segpipe.fit import polish
 from segpipe.fit.density import fit_density
-from segpipe.fit.describe import describe
+from segpipe.fit.describe import Found, Look, conclude, look_for
+from segpipe.fit.describe import merge as merge_found
 from segpipe.fit.kmeans import fit_kmeans, kmeans_starts
 from segpipe.fit.library import LibrarySpec
-from segpipe.fit.order import ordered
+from segpipe.fit.order import order_of, ordered
 from segpipe.fit.select import Decision, select
-from segpipe.models.calibration import Calibration
 from segpipe.models.description import Description
 from segpipe.models.fitted import Fitted
 from segpipe.models.scaler import Scaler, fit_scaler
-from segpipe.scoring.calibrate import calibrate, score_edges
+from segpipe.scoring.calibrate import score_edges
 from segpipe.scoring.outliers import fit_detector, reference_weights
-from segpipe.scoring.tally import Tally, TallyStep, merge_tallies, top_size
+from segpipe.scoring.tally import (
+    Spool,
+    Tally,
+    TallyStep,
+    Watch,
+    merge_tallies,
+    no_scores,
+    tally_of,
+    top_size,
+)
 from segpipe.values import Block, Detector, Floats, SegmentModel
 
 TELLING = ("ts", "src", "src_port", "dst", "dst_port", "proto", "service")
@@ -56,6 +65,16 @@ class Described:
         return said
 
 
+def looking(built: Built, sample_rows: int, seed: int, rows: int | None) -> Look:
+    """What the first pass describes; ``rows``: of the table, where the files tell.
+
+    Columns that are shown but enter no distance are described too, for the profiles.
+    """
+    shown = [n for n in built.shown if n not in built.categorical and n not in built.numeric]
+    numeric = (*built.numeric, *(n for n in shown if _is_number(built.schema.field(n).type)))
+    return look_for(numeric, built.categorical, built.keys, sample_rows, seed, rows)
+
+
 def look(
     engine: Engine,
     built: Built,
@@ -63,18 +82,15 @@ def look(
     scale: str,
     required: tuple[str, ...],
     chosen: bool,
-    sample_rows: int,
-    seed: int,
+    step: Look,
+    found: Found | None,
 ) -> Described:
-    """One pass over the feature table, then the scaler; ``chosen``: the user named the columns.
+    """The table's facts, then the scaler; ``chosen``: the user named the columns.
 
-    Columns that are shown but enter no distance are described too, for the profiles.
+    ``found``: what ``step`` found in an earlier pass; None takes a pass over the feature table.
     """
-    shown = [n for n in built.shown if n not in built.categorical and n not in built.numeric]
-    numeric = (*built.numeric, *(n for n in shown if _is_number(built.schema.field(n).type)))
-    description = describe(
-        engine, built.frame, numeric, built.categorical, built.keys, sample_rows, seed
-    )
+    found = engine.fold(built.frame, step, merge_found) if found is None else found
+    description = conclude(engine, built.frame, step, found)
     entering = tuple(n for n in description.numbers if n.name in built.numeric)
     scaler = fit_scaler(
         replace(description, numbers=entering),
@@ -112,16 +128,39 @@ def choose(seen: Described, fit: Fit, seed: int) -> Decision:
 
 
 def settle(
-    engine: Engine, built: Built, seen: Described, fit: Fit, decision: Decision, seed: int
-) -> SegmentModel:
-    """The chosen model, polished on all rows, or fitted by the engine's library; ids in order."""
-    if fit.library == "native":
-        model = polish.polish(
-            engine, built.frame, seen.scaler, decision.model, fit.polish_passes
-        ).model
-    else:
+    engine: Engine,
+    built: Built,
+    seen: Described,
+    fit: Fit,
+    decision: Decision,
+    watch: Watch,
+    seed: int,
+) -> tuple[SegmentModel, Tally | None]:
+    """The chosen model, polished on all rows, or fitted by the engine's library; ids in order.
+
+    The passes that polish also tally: None where no pass was needed, so that ``count`` takes one.
+    """
+    if fit.library != "native":
         model = _by_library(engine, built, seen, fit, decision, seed)
-    return ordered(model, seen.x, seen.w)
+        return ordered(model, seen.x, seen.w), None
+    if not polish.moves(decision.model):
+        return ordered(decision.model, seen.x, seen.w), None
+    # A model of all rows is measured once; a sample's moves, and its first totals would be idle.
+    known = int(seen.description.sample.count.sum()) == seen.description.rows
+    first = watch if known or fit.polish_passes == 1 else watch.scores_only()
+    done = polish.polish(
+        engine, built.frame, seen.scaler, decision.model, fit.polish_passes,
+        watch=lambda number: first if number == 0 else watch.totals_only(),
+    )  # fmt: skip
+    scores, totals = done.noted[0].scores or no_scores(), done.noted[-1].totals
+    if totals is None:
+        step = TallyStep(seen.scaler, done.model, watch.totals_only())
+        totals = engine.fold(built.frame, step, merge_tallies).totals
+    tally = tally_of(done.sums, totals, scores)
+    if done.model.k < 2:
+        return done.model, tally
+    order = order_of(done.model, seen.x, seen.w)
+    return done.model.reordered(order), tally.reordered(order)
 
 
 def _by_library(
@@ -182,40 +221,45 @@ def told_by(built: Built) -> tuple[str, ...]:
     return built.keys or tuple(name for name in TELLING if name in built.schema.names)
 
 
-def count(
-    engine: Engine,
+def watch_for(
     built: Built,
     seen: Described,
-    model: SegmentModel,
     detector: Detector | None,
     threshold: Mapping[str, float],
-) -> tuple[Tally, Calibration | None]:
-    """One pass over all rows: sizes, sums, inertia, score histogram; then the calibration."""
-    w = seen.description.sample.weight
-    edges = np.empty(0) if detector is None else score_edges(detector.score(seen.x), w)
+    spool: Spool | None,
+) -> Watch:
+    """What is noted of all rows while they pass: sums, scores, the most unusual of them."""
+    edges = (
+        np.empty(0)
+        if detector is None
+        else score_edges(detector.score(seen.x), seen.description.sample.weight)
+    )
     magnitudes = {
         n.name: float(np.nanmax(np.abs([n.low, n.high, 0.0]))) for n in seen.description.numbers
     }
-    step = TallyStep(
-        seen.scaler,
-        model,
+    return Watch(
+        tuple(magnitudes),
+        np.array(list(magnitudes.values())),
         detector,
         edges,
         top_size(threshold, seen.description.rows),
-        tuple(magnitudes),
-        np.array(list(magnitudes.values())),
         tuple(dict.fromkeys([*told_by(built), *built.shown])),
+        spool,
     )
-    tally = engine.fold(built.frame, step, merge_tallies)
-    if detector is None:
-        return tally, None
-    return tally, calibrate(tally, edges, threshold, detector.method)
 
 
-def recount(engine: Engine, built: Built, fitted: Fitted) -> tuple[Tally, int | None]:
+def count(
+    engine: Engine, built: Built, seen: Described, model: SegmentModel, watch: Watch
+) -> Tally:
+    """One pass over all rows: sizes, sums, inertia, score histogram."""
+    step = TallyStep(seen.scaler, model, watch)
+    tally: Tally = engine.fold(built.frame, step, merge_tallies)
+    return tally
+
+
+def recounting(built: Built, fitted: Fitted) -> TallyStep:
     """Sizes and inertia of new rows under a fitted model, and how many its threshold flags."""
     edges = np.empty(0) if fitted.calibration is None else np.array([fitted.calibration.threshold])
     shown = tuple(dict.fromkeys([*built.keys, *built.shown]))
-    step = TallyStep(fitted.scaler, fitted.model, fitted.detector, edges, 1, (), np.empty(0), shown)
-    tally = engine.fold(built.frame, step, merge_tallies)
-    return tally, None if fitted.calibration is None else int(tally.histogram[-1])
+    watch = Watch((), np.empty(0), fitted.detector, edges, 1, shown)
+    return TallyStep(fitted.scaler, fitted.model, watch)

@@ -24,6 +24,7 @@ from segpipe.interrupts import Interrupts
 from segpipe.lake import record
 from segpipe.lake.lease import lease, sweep
 from segpipe.lake.publish import Target
+from segpipe.lake.spool import spooling
 from segpipe.meter import Meter
 from segpipe.models.fitted import Fitted
 from segpipe.stages import register
@@ -126,7 +127,7 @@ def held(order: Order, target: Target, meter: Meter) -> Iterator[None]:
     if order.dry_run:
         yield
         return
-    with lease(target.uri, order.run_id):
+    with lease(target.uri, order.run_id), spooling(target.uri, order.run_id):
         try:
             yield
         except BaseException:

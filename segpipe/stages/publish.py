@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,10 +16,11 @@ from segpipe.features.plan import Built
 from segpipe.lake.contract import CARRIED
 from segpipe.lake.publication import Publication
 from segpipe.lake.publish import Target
+from segpipe.lake.spool import Spooled
 from segpipe.lake.staging import Writer, check_partition_by
 from segpipe.models.fitted import Fitted
 from segpipe.scoring.label import Labeller, output_schema
-from segpipe.values import StagedFile
+from segpipe.values import Floats, StagedFile
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +30,29 @@ class Presented:
     label: Labeller
     schema: pa.Schema
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The label table's rows."""
-        return pa.RecordBatch.from_arrays(self.label(batch).columns, schema=self.schema)
+    def __call__(self, batch: pa.RecordBatch, score: Floats | None = None) -> pa.RecordBatch:
+        """The label table's rows; ``score``: of the batch's rows, if it is known."""
+        return pa.RecordBatch.from_arrays(self.label(batch, score).columns, schema=self.schema)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WriteStep:
+    """Fold step: labels the rows of one part and writes them; picklable."""
+
+    present: Presented
+    writer: Writer
+
+    def __call__(
+        self, batches: Iterator[pa.RecordBatch], spool: str | None = None
+    ) -> list[StagedFile]:
+        """The part's files; ``spool``: where an earlier pass left the scores of its rows."""
+        return self.writer(self._labelled(batches, None if spool is None else Spooled(spool)))
+
+    def _labelled(
+        self, batches: Iterator[pa.RecordBatch], scores: Spooled | None
+    ) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield self.present(batch, None if scores is None else scores.take(batch.num_rows))
 
 
 def label_schema(
@@ -101,11 +122,11 @@ def write(
     target: Target,
     run_id: str,
     partition_by: Sequence[str],
+    spools: Sequence[str],
 ) -> list[StagedFile]:
     """Tasks write the label table's files; nobody can see them yet."""
     writer = Writer(target.stage_uri(run_id), run_id, tuple(partition_by), present.schema)
-    frame = engine.map_batches(built.frame, present, present.schema)
-    return engine.fold(frame, writer, operator.add)
+    return engine.fold(built.frame, WriteStep(present, writer), operator.add, beside=spools)
 
 
 def commit(

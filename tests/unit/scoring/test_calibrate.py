@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from segpipe.scoring.calibrate import BINS, calibrate, score_edges
-from segpipe.scoring.tally import Tally
+from segpipe.scoring.tally import Scores, Tally, Totals
 
 
 def tally(score, edges, top):
@@ -12,12 +12,8 @@ def tally(score, edges, top):
         np.array([0, n]),
         np.zeros((2, 1)),
         np.zeros((2, 1)),
-        np.zeros((2, 2, 0)),
-        np.zeros((2, 0), np.int64),
-        histogram.astype(np.int64),
-        np.sort(score)[-top:],
-        top,
-        (),
+        Totals(np.zeros((2, 2, 0)), np.zeros((2, 0), np.int64)),
+        Scores(histogram.astype(np.int64), np.sort(score)[-top:], top, ()),
     )
 
 

@@ -11,7 +11,7 @@ from segpipe.models import persist
 from segpipe.models.fitted import Fitted
 from segpipe.scoring.calibrate import calibrate, score_edges
 from segpipe.scoring.label import Labeller, output_schema
-from segpipe.scoring.tally import TallyStep
+from segpipe.scoring.tally import TallyStep, Watch
 
 from .tables import customers, fitted, pieces
 
@@ -21,7 +21,7 @@ DAY = dt.date(2011, 12, 9)
 def labeller(batch, method="mass", as_of=DAY):
     scaler, model, detector, x = fitted(batch)
     edges = score_edges(detector.score(x), np.ones(batch.num_rows))
-    step = TallyStep(scaler, model, detector, edges, 1000, (), np.empty(0), ("id",))
+    step = TallyStep(scaler, model, Watch((), np.empty(0), detector, edges, 1000, ("id",)))
     calibration = calibrate(step(iter([batch])), edges, {"contamination": 0.02}, "mass")
     out = output_schema(
         batch.schema,

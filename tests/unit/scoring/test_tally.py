@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segpipe.scoring.calibrate import score_edges
-from segpipe.scoring.tally import SHOWN, Tally, TallyStep, merge_tallies, top_size
+from segpipe.scoring.tally import SHOWN, Tally, TallyStep, Watch, merge_tallies, top_size
 
 from .tables import customers, fitted, pieces
 
@@ -12,22 +12,21 @@ from .tables import customers, fitted, pieces
 def step_of(batch, top=50):
     scaler, model, detector, x = fitted(batch)
     edges = score_edges(detector.score(x)[:100], np.ones(100))
-    return TallyStep(
-        scaler,
-        model,
+    watch = Watch(
+        ("spend", "visits"),
+        np.array([4000.0, 15.0]),
         detector,
         edges,
         top,
-        ("spend", "visits"),
-        np.array([4000.0, 15.0]),
         ("id", "spend", "visits", "region"),
     )
+    return TallyStep(scaler, model, watch)
 
 
 def same(a: Tally, b: Tally) -> bool:
     return all(
         np.array_equal(getattr(a, name), getattr(b, name))
-        for name in ("rows", "linear", "squared", "raw", "present", "histogram", "top")
+        for name in ("rows", "linear", "squared", "raw_sums", "present", "histogram", "top")
     ) and [(u.score, u.content) for u in a.unusual] == [(u.score, u.content) for u in b.unusual]
 
 
@@ -47,7 +46,7 @@ def test_numbers_are_those_of_the_whole_table():
     assert tally.linear[1:].sum(axis=0) == pytest.approx(x.astype(float).sum(axis=1), abs=0)
     assert np.array_equal(tally.top, np.sort(score)[-50:])
     below = np.cumsum(tally.histogram)[:-1]
-    assert below.tolist() == [(score < e).sum() for e in step.edges]
+    assert below.tolist() == [(score < e).sum() for e in step.watch.edges]
     assert len(tally.unusual) == SHOWN
     assert dict(tally.unusual[0].values)["spend"] == 4000.0
     assert [u.score for u in tally.unusual] == np.sort(score)[::-1][:SHOWN].tolist()
@@ -88,7 +87,7 @@ def test_step_is_picklable_and_an_empty_partition_is_neutral():
 def test_without_a_detector_nothing_is_scored():
     batch = customers(50)
     scaler, model, _, _ = fitted(batch)
-    step = TallyStep(scaler, model, None, np.empty(0), 10, (), np.empty(0), ())
+    step = TallyStep(scaler, model, Watch((), np.empty(0), None, np.empty(0), 10, ()))
     tally = step(iter([batch]))
     assert tally.total == 50 and len(tally.top) == 0 and tally.unusual == ()
 

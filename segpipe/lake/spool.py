@@ -1,0 +1,89 @@
+"""Scores of all rows on disk, between the pass that computes them and the pass that writes them.
+
+Eight bytes a row, in the order of the part's rows; a task that runs twice writes a second file
+that nobody reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segpipe.lake.uris import absolute, locate, storing
+from segpipe.values import Floats
+
+
+def spool_folder(uri: str, run_id: str) -> str:
+    """Address of the spooled scores of a run."""
+    return f"{absolute(uri)}/_segpipe/spool/{run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """A folder that every worker reaches; picklable."""
+
+    folder: str
+
+    def open(self) -> SpoolFile:
+        """A new file, for one part."""
+        return SpoolFile(f"{self.folder}/{uuid.uuid4().hex}.f8")
+
+
+class SpoolFile:
+    """Scores of one part, being written."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        filesystem, path = locate(place)
+        with storing(place):
+            filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+            self._sink: Any = filesystem.open_output_stream(path)
+
+    def write(self, score: Floats) -> None:
+        """Append the scores of the next rows."""
+        with storing(self._place):
+            self._sink.write(np.ascontiguousarray(score, "<f8").data)
+
+    def close(self) -> str:
+        """Finish; where the file lies."""
+        with storing(self._place):
+            self._sink.close()
+        return self._place
+
+
+@contextlib.contextmanager
+def spooling(uri: str, run_id: str) -> Iterator[None]:
+    """What a run spools in this block is gone after it; a killed run's goes with its mark."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # litter must not fail a run that is published
+            drop(spool_folder(uri, run_id))
+
+
+def drop(folder: str) -> None:
+    """Remove the folder of a spool, if there is one."""
+    filesystem, path = locate(folder)
+    with contextlib.suppress(FileNotFoundError):
+        filesystem.delete_dir(path)
+
+
+class Spooled:
+    """Scores of one part, read back in the order of its rows."""
+
+    def __init__(self, place: str) -> None:
+        filesystem, path = locate(place)
+        with storing(place):
+            self._source: Any = filesystem.open_input_stream(path)
+
+    def take(self, rows: int) -> Floats:
+        """Scores (rows,) of the next rows."""
+        raw = self._source.read(8 * rows)
+        if len(raw) != 8 * rows:
+            raise AssertionError("the scores of a part are fewer than its rows")
+        return np.frombuffer(raw, "<f8")
