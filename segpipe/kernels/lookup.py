@@ -1,6 +1,6 @@
 """Nearest core by mutual reachability: max(distance to the core, the core's own distance).
 
-Cores are kept in cells of at most 64, split at medians; a cell whose bounding box is farther
+Cores are kept in cells of at most 128, split at medians; a cell whose bounding box is farther
 than the best core so far is never opened. Box distances are summed in the same order and
 precision as core distances, so the bound holds bit for bit and the search is exact.
 Small calls take a NumPy path and large ones compiled loops (``lookup_jit``), with the same bits.
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from segpipe.kernels.nearest import SMALL, Singles, distances
 from segpipe.values import Block, Ints
 
-CELL = 64
+CELL = 128
 
 
 @functools.cache

@@ -108,6 +108,20 @@ def choose(typing: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
     return yes(a, a, yes, yes), emit
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def some(typing: Any, a: Any, b: Any) -> Any:
+    """Whether a <= b in any lane."""
+    del typing, b
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        del context, signature
+        lanes = builder.fcmp_ordered("<=", *args)
+        bits = ir.IntType(a.ir.count)
+        return builder.icmp_unsigned("!=", builder.bitcast(lanes, bits), bits(0))
+
+    return types.boolean(a, a), emit
+
+
 def _lanewise(make: Callable[..., Any], operands: int) -> Any:
     """Operation on vectors of one kind: ``make(builder, kind, *operands)``."""
 

@@ -33,3 +33,26 @@ def test_search_over_cells_is_exact_and_compiled_gives_the_same_bits(d, m, monke
         assert np.array_equal(a, b)
     part = lookup.nearest_core(np.ascontiguousarray(x[:, 5:9]), found)
     assert np.array_equal(part[0], plain[0][5:9])
+
+
+@pytest.mark.parametrize("d", [3, 11, 40])
+@pytest.mark.parametrize("spread", [1.0, 1e-3, 2.0**-19])
+def test_rough_distances_never_sift_out_the_nearest(d, spread, monkeypatch):
+    """Far from 0 and close together, a squared distance is the rest of a cancellation."""
+    rng = np.random.default_rng(d)
+    where = rng.uniform(-9, 9, (6, d))
+    cores = where[rng.integers(0, 6, 1500)] + spread * rng.normal(size=(1500, d))
+    rows = where[rng.integers(0, 6, 333)] + spread * rng.normal(size=(333, d))
+    rows[:40] = rng.uniform(-10, 10, (40, d))
+    rows[40:60] = cores[:20]
+    grid = [np.ascontiguousarray(np.round(a * 2**20) / 2**20, np.float32) for a in (cores, rows)]
+    found = lookup.cells(grid[0], np.where(rng.random(1500) < 0.3, spread, 0).astype(np.float32))
+    x = np.ascontiguousarray(grid[1].T)
+    monkeypatch.setattr(lookup, "SMALL", 1 << 60)
+    plain = lookup.nearest_core(x, found)
+    monkeypatch.setattr(lookup, "SMALL", 0)
+    for a, b in zip(plain, lookup.nearest_core(x, found), strict=True):
+        assert np.array_equal(a, b)
+    part = lookup.nearest_core(np.ascontiguousarray(x[:, 30:47]), found)
+    for a, b in zip(plain, part, strict=True):
+        assert np.array_equal(a[30:47], b)
