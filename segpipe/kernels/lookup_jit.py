@@ -93,15 +93,18 @@ def _sums(tile: Any, local: Any, half: Any, at: int, sums: Any) -> Any:
 
 
 @jit
-def _homes(x: Any, middle: Any, home: Any) -> None:
-    """Cell with the nearest middle for each row: roughly, it only puts neighbours together."""
+def _grouped(x: Any, middle: Any, home: Any, rows: Any) -> None:
+    """Cell with the nearest middle for each row, roughly, and the rows in order of these cells."""
     count, d = middle.shape
     n = x.shape[1]
     padded = -(-count // MANY) * MANY
     points, half = np.zeros((padded, d), np.float32), np.full(padded, np.inf, np.float32)
-    points[:count] = middle
     for g in range(count):
-        half[g] = np.float32(0.5) * (middle[g] * middle[g]).sum()
+        square = np.float32(0.0)
+        for j in range(d):
+            points[g, j] = middle[g, j]
+            square += middle[g, j] * middle[g, j]
+        half[g] = np.float32(0.5) * square
     tile, sums = np.zeros((d, SINGLES), np.float32), np.empty((MANY, SINGLES), np.float32)
     best = np.empty(SINGLES, np.float32)
     name = np.zeros(SINGLES, np.int64)
@@ -110,7 +113,8 @@ def _homes(x: Any, middle: Any, home: Any) -> None:
         for j in range(d):
             for r in range(m):
                 tile[j, r] = -x[j, lo + r]
-        best[:] = np.inf
+        for r in range(SINGLES):
+            best[r] = np.inf
         for at in range(0, padded, MANY):
             if some(_sums(tile, points, half, at, sums), load(best, 0)):
                 for i in range(MANY):
@@ -120,6 +124,14 @@ def _homes(x: Any, middle: Any, home: Any) -> None:
                             name[r] = at + i
         for r in range(m):
             home[lo + r] = name[r]
+    place = np.zeros(count + 1, np.int64)
+    for r in range(n):
+        place[home[r] + 1] += 1
+    for g in range(count):
+        place[g + 1] += place[g]
+    for r in range(n):
+        rows[place[home[r]]] = r
+        place[home[r]] += 1
 
 
 @jit
@@ -214,13 +226,16 @@ def nearest_core(
     d, n = x.shape
     count = low.shape[1]
     first, which, middle, local, half, widest = _prepare(cores, start, low, high)
-    lower, upper = np.ascontiguousarray(low.T), np.ascontiguousarray(high.T)
-    floor = np.empty(count, np.float32)
+    lower, upper = np.empty((count, d), np.float32), np.empty((count, d), np.float32)
     for g in range(count):
-        floor[g] = own[start[g] : start[g + 1]].min()
-    home = np.empty(n, np.int64)
-    _homes(x, middle, home)
-    rows = np.argsort(home, kind="mergesort")
+        for j in range(d):
+            lower[g, j], upper[g, j] = low[j, g], high[j, g]
+    floor = np.full(count, np.inf, np.float32)
+    for g in range(count):
+        for i in range(start[g], start[g + 1]):
+            floor[g] = min(floor[g], own[i])
+    home, rows = np.empty(n, np.int64), np.empty(n, np.int64)
+    _grouped(x, middle, home, rows)
     tile, turned = np.empty((d, SINGLES), np.float32), np.empty((d, SINGLES), np.float32)
     sums = np.empty((MANY, SINGLES), np.float32)
     square, limit = np.empty(SINGLES, np.float32), np.empty(SINGLES, np.float32)
