@@ -93,8 +93,8 @@ def _sums(tile: Any, local: Any, half: Any, at: int, sums: Any) -> Any:
 
 
 @jit
-def _grouped(x: Any, middle: Any, home: Any, rows: Any) -> None:
-    """Cell with the nearest middle for each row, roughly, and the rows in order of these cells."""
+def _homes(x: Any, middle: Any, home: Any) -> None:
+    """Cell with the nearest middle for each row: roughly, it only puts neighbours together."""
     count, d = middle.shape
     n = x.shape[1]
     padded = -(-count // MANY) * MANY
@@ -124,6 +124,12 @@ def _grouped(x: Any, middle: Any, home: Any, rows: Any) -> None:
                             name[r] = at + i
         for r in range(m):
             home[lo + r] = name[r]
+
+
+@jit
+def _in_order(home: Any, count: int, rows: Any) -> None:
+    """Rows in order of their cells, then of their numbers."""
+    n = len(home)
     place = np.zeros(count + 1, np.int64)
     for r in range(n):
         place[home[r] + 1] += 1
@@ -235,7 +241,8 @@ def nearest_core(
         for i in range(start[g], start[g + 1]):
             floor[g] = min(floor[g], own[i])
     home, rows = np.empty(n, np.int64), np.empty(n, np.int64)
-    _grouped(x, middle, home, rows)
+    _homes(x, middle, home)
+    _in_order(home, count, rows)
     tile, turned = np.empty((d, SINGLES), np.float32), np.empty((d, SINGLES), np.float32)
     sums = np.empty((MANY, SINGLES), np.float32)
     square, limit = np.empty(SINGLES, np.float32), np.empty(SINGLES, np.float32)
