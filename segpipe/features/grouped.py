@@ -25,7 +25,9 @@ def numbered(columns: list[Any]) -> Index:
     """Number of each row's group, ascending from 0, for rows sorted by ``columns``."""
     changed = np.zeros(len(columns[0]), bool)
     for column in columns:
-        changed[1:] |= np.diff(group_codes(column)) != 0
+        whole = pa.types.is_integer(column.type) and not column.null_count
+        code = column.to_numpy() if whole else group_codes(column)
+        changed[1:] |= code[1:] != code[:-1]
     return np.cumsum(changed)
 
 
