@@ -168,6 +168,8 @@ class _Everybody:
     median: float
     rank: Floats
     """Mid-rank share of every row, NaN where missing."""
+    order: npt.NDArray[np.intp]
+    """Rows that are not missing, by ascending value."""
 
 
 def _numbers(batch: pa.RecordBatch, name: str) -> Floats:
@@ -183,39 +185,47 @@ def _texts(batch: pa.RecordBatch, name: str) -> tuple[npt.NDArray[np.int64], lis
     return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
 
 
-def _median(values: Floats, weights: Floats) -> float | None:
+def _median(ascending: Floats, weights: Floats) -> float | None:
     """Weighted median: the mean of the two middle values where the weight splits evenly."""
-    if not len(values):
+    if not len(ascending):
         return None
-    order = np.argsort(values, kind="stable")
-    upto = np.cumsum(weights[order])
+    upto = np.cumsum(weights)
     half = upto[-1] / 2
     low = int(np.searchsorted(upto, half, side="left"))
     high = int(np.searchsorted(upto, half, side="right"))
-    return float((values[order[low]] + values[order[min(high, len(values) - 1)]]) / 2)
+    return float((ascending[low] + ascending[min(high, len(ascending) - 1)]) / 2)
 
 
-def _mid_ranks(values: Floats, weights: Floats) -> Floats:
+def _ascending(values: Floats) -> npt.NDArray[np.intp]:
+    """Rows by ascending value, equal ones in any order, without the missing ones."""
+    return np.argsort(values)[: len(values) - int(np.isnan(values).sum())]
+
+
+def _mid_ranks(values: Floats, weights: Floats, order: npt.NDArray[np.intp]) -> Floats:
     """Share of the weight below each value, plus half of the weight tied with it; NaN stays NaN."""
     rank = np.full(len(values), np.nan)
-    known = ~np.isnan(values)
-    if not known.any():
+    if not len(order):
         return rank
-    _, group = np.unique(values[known], return_inverse=True)
-    mass = np.bincount(group, weights=weights[known])
+    ascending = values[order]
+    group = np.full(len(values), -1)
+    group[order] = np.cumsum(np.r_[False, ascending[1:] != ascending[:-1]])
+    mass = np.bincount(group + 1, weights=weights)[1:]  # in the order of the rows
     below = np.cumsum(mass) - mass
-    rank[known] = ((below + mass / 2) / mass.sum())[group]
+    known = group >= 0
+    rank[known] = ((below + mass / 2) / mass.sum())[group[known]]
     return rank
 
 
 def _overall(values: Floats, weights: Floats) -> _Everybody | None:
-    known = ~np.isnan(values)
-    if not known.any():
+    order = _ascending(values)
+    if not len(order):
         return None
+    known = ~np.isnan(values)
     v, w = values[known], weights[known]
     mean = float(np.average(v, weights=w))
     sd = float(np.sqrt(np.average((v - mean) ** 2, weights=w)))
-    return _Everybody(mean, sd, _median(v, w) or 0.0, _mid_ranks(values, weights))
+    median = _median(values[order], weights[order]) or 0.0
+    return _Everybody(mean, sd, median, _mid_ranks(values, weights, order), order)
 
 
 def _feature(
@@ -226,8 +236,9 @@ def _feature(
     everybody: _Everybody | None,
     exact: Mapping[str, float] | None,
 ) -> FeatureProfile:
-    use = inside & ~np.isnan(values)
-    mean = float(np.average(values[use], weights=weights[use])) if use.any() else None
+    use = np.flatnonzero(inside & ~np.isnan(values))
+    w = weights[use]
+    mean = float(np.average(values[use], weights=w)) if len(use) else None
     if exact is not None:
         given = exact.get(name)
         mean = float(given) if given is not None and np.isfinite(given) else None
@@ -235,8 +246,9 @@ def _feature(
         return FeatureProfile(name, mean, None, None, None, None, None, 0.5)
     z = (mean - everybody.mean) / everybody.sd if mean is not None and everybody.sd > 0 else None
     lift = mean / everybody.mean if mean is not None and everybody.mean > 0 else None
-    place = float(np.average(everybody.rank[use], weights=weights[use])) if use.any() else 0.5
-    median = _median(values[use], weights[use])
+    place = float(np.average(everybody.rank[use], weights=w)) if len(use) else 0.5
+    sorted_rows = everybody.order[inside[everybody.order]]
+    median = _median(values[sorted_rows], weights[sorted_rows])
     return FeatureProfile(name, mean, median, everybody.median, everybody.mean, z, lift, place)
 
 
@@ -281,7 +293,7 @@ def _exemplars(
 
 def _explained_rank(name: str, values: Floats, segment: Ints, weights: Floats) -> Separation:
     known = ~np.isnan(values)
-    rank = _mid_ranks(values, weights)[known]
+    rank = _mid_ranks(values, weights, _ascending(values))[known]
     w = weights[known]
     _, group = np.unique(segment[known], return_inverse=True)
     n, k = len(rank), int(group.max()) + 1 if len(group) else 0
