@@ -186,9 +186,9 @@ def check(
     overrides: Set = None,
 ) -> None:
     """Validate config, source schema and target without running; list every problem."""
-    from segpipe import pipeline
+    from segpipe import checks
 
-    problems = pipeline.check(str(config), engine, tuple(overrides or ()))
+    problems = checks.check(str(config), engine, tuple(overrides or ()))
     for code, problem in problems:
         print(f"[{code}] {problem}")
     if problems:

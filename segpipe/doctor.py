@@ -68,7 +68,7 @@ def doctor(config: str | None) -> int:
         print(f"java     none ({error.message})")
     if config is None:
         return OK
-    from segpipe.pipeline import check
+    from segpipe.checks import check
 
     problems = check(config, None, ())
     for code, problem in problems:

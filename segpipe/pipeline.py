@@ -7,19 +7,18 @@ leaves the last published state as it was.
 
 from __future__ import annotations
 
-import contextlib
+import operator
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from segpipe import config as configs
 from segpipe.config import Config
-from segpipe.engines.open import open_engine
 from segpipe.engines.protocol import Engine
-from segpipe.errors import ConfigError, SegpipeError
+from segpipe.errors import ConfigError
 from segpipe.features.plan import Built
 from segpipe.features.sets import SETS
 from segpipe.interrupts import Interrupted, Interrupts
@@ -34,8 +33,18 @@ from segpipe.models.fitted import Fitted
 from segpipe.schema import AS_OF
 from segpipe.scoring.calibrate import calibrate
 from segpipe.scoring.tally import Tally, merge_tallies
-from segpipe.stages import intake, learn, narrate, orders, palette, publish, register
+from segpipe.stages import (
+    intake,
+    learn,
+    narrate,
+    orders,
+    palette,
+    publish,
+    register,
+    rescore,
+)
 from segpipe.summary import blank, error_of, strict
+from segpipe.values import StagedFile
 
 SPOOLED_ROWS = 1_000_000
 """Smaller tables are scored again while they are written: it takes a second at most."""
@@ -129,7 +138,7 @@ def execute(
     order = None
     try:
         with interrupts.watched():
-            settings = _settings(config, engine, overrides)
+            settings = settings_of(config, engine, overrides)
             if run_id is not None:
                 check_run_id(run_id)
             opened = None if engine is None or isinstance(engine, str) else engine
@@ -161,11 +170,13 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
     with meter.stage("scan"):
         target = open_target(c.target.uri, c.target.format)
         table = open_table(
-            c.source.uri, c.source.format, _reading(c), c.source.where, order.partitions,
+            c.source.uri, c.source.format, reading_of(c), c.source.where, order.partitions,
             c.source.columns,
         )  # fmt: skip
         if orders.nothing_to_do(order, target, table.snapshot, notes):
             return
+    by = c.target.partition_by
+    stamped = day is not None or AS_OF in by
     with orders.held(order, target, meter), orders.engine_of(order, meter) as engine:
         with meter.stage("contract"):
             table = engine.resolve(table) if c.source.format == "table" else table
@@ -174,6 +185,12 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
                 table, orders.keep_of(c), grouped, c.target.partition_by, plan
             )
             terms = intake.compiled(table, plan, c.source, c.contract, day, carry)
+        if order.mode == "score" and rescore.at_once(
+            terms, c.contract.duplicates, grouped, day, by
+        ):
+            _rescore(order, meter, notes, target, engine, intake.unread(table, plan, terms, day))
+            return
+        with meter.stage("describe" if order.mode != "score" and not grouped else "judge"):
             rows = None if table.filters else count_rows(table)
             looking = partial(learn.looking, sample_rows=c.fit.sample_rows, seed=c.seed, rows=rows)
             taken = intake.take_in(
@@ -186,7 +203,6 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
             built = intake.with_constants(
                 engine, taken.build(engine, featureset), order.partitions, c.target.partition_by
             )
-            stamped = day is not None or AS_OF in c.target.partition_by
             if stamped and taken.as_of is None:
                 raise ConfigError(
                     "target.partition_by names as_of, but no day is known.",
@@ -266,14 +282,48 @@ def _learn(job: Job) -> tuple[Fitted, Tally]:
 def _reuse(job: Job) -> tuple[Fitted, Tally]:
     """Take the fitted model as it is; one pass counts what it says of these rows."""
     with job.meter.stage("score"):
-        place = str(job.order.model)
-        fitted = register.load_fitted(place)
+        fitted = register.load_fitted(str(job.order.model))
         register.check_same_features(fitted, job.order.config.features.set, job.built.schema.names)
-        tally = job.engine.fold(job.built.frame, learn.recounting(job.built, fitted), merge_tallies)
-        flagged = None if fitted.calibration is None else int(tally.histogram[-1])
-        narrate.scored(job.notes, fitted, tally, flagged)
-        job.notes["model_uri"] = absolute(place)
+        tally = job.engine.fold(job.built.frame, rescore.counting(job.built, fitted), merge_tallies)
+        narrate.scored(job.notes, fitted, tally, absolute(str(job.order.model)))
     return fitted, tally
+
+
+def _rescore(
+    order: orders.Order,
+    meter: Meter,
+    notes: dict[str, Any],
+    target: Target,
+    engine: Engine,
+    taken: intake.Intake,
+) -> None:
+    """Judge, label, count and write every row in one pass; the gates decide on the commit."""
+    c, by = order.config, order.config.target.partition_by
+    with meter.stage("score"):
+        built = intake.with_constants(
+            engine, taken.build(engine, SETS[c.features.set], rows=False), order.partitions, by
+        )
+        fitted = register.load_fitted(str(order.model))
+        register.check_same_features(fitted, c.features.set, built.schema.names)
+        day = taken.as_of
+        present = publish.presenter(
+            built, fitted, orders.keep_of(c), by, order.run_id, day, day is not None
+        )
+        writer = None if order.dry_run else publish.writer_of(target, order.run_id, by, present)
+        step = rescore.RescoreStep(
+            taken.contract, built.frame.work, rescore.counting(built, fitted), present, writer
+        )
+        done = engine.fold(engine.scan(taken.table, taken.contract.needs), step, operator.add)
+        taken = replace(taken, audit=done.audit)
+        narrate.counts(notes, taken)
+        intake.gates(taken, c.contract.max_reject_share, fitting=False)
+        narrate.scored(notes, fitted, done.tally, absolute(str(order.model)))
+    if order.dry_run:
+        notes["status"] = "dry_run"
+        return
+    job = Job(order, meter, notes, target, engine, taken, built, None)
+    _set_aside(job)
+    _commit(job, fitted, done.tally, done.files, present)
 
 
 def _spool(job: Job, seen: learn.Described) -> Spool | None:
@@ -288,67 +338,39 @@ def _spool(job: Job, seen: learn.Described) -> Spool | None:
 
 def _publish(job: Job, fitted: Fitted, tally: Tally, stamped: bool) -> None:
     """Set rejected rows aside, write the label table's files, commit them in one step."""
-    order, meter, notes, target = job.order, job.meter, job.notes, job.target
-    c, by = order.config, order.config.target.partition_by
-    with meter.stage("rejects"):
-        place = record.rejects_folder(target.uri, order.run_id)
-        writer = Writer(place, order.run_id, (), job.taken.contract.reject_schema)
-        if job.taken.stage_rejects(job.engine, writer):
-            notes["rejects"] |= {"uri": place, "format": "parquet"}
-    with meter.stage("write"):
+    order, by = job.order, job.order.config.target.partition_by
+    _set_aside(job)
+    with job.meter.stage("write"):
         present = publish.presenter(
-            job.built,
-            fitted,
-            orders.keep_of(c),
-            by,
-            order.run_id,
-            job.taken.as_of,
+            job.built, fitted, orders.keep_of(order.config), by, order.run_id, job.taken.as_of,
             stamped,
-        )
-        spools = tally.scores.spools
-        files = publish.write(job.engine, job.built, present, target, order.run_id, by, spools)
-        notes["rows_labelled"] = sum(f.rows for f in files)
-        narrate.conserved(notes, tally.total, not job.built.as_rows)
+        )  # fmt: skip
+        writer = publish.writer_of(job.target, order.run_id, by, present)
+        files = publish.write(job.engine, job.built, present, writer, tally.scores.spools)
+    _commit(job, fitted, tally, files, present)
+
+
+def _set_aside(job: Job) -> None:
+    with job.meter.stage("rejects"):
+        place = record.rejects_folder(job.target.uri, job.order.run_id)
+        writer = Writer(place, job.order.run_id, (), job.taken.contract.reject_schema)
+        if job.taken.stage_rejects(job.engine, writer):
+            job.notes["rejects"] |= {"uri": place, "format": "parquet"}
+
+
+def _commit(
+    job: Job, fitted: Fitted, tally: Tally, files: list[StagedFile], present: publish.Presented
+) -> None:
+    job.notes["rows_labelled"] = sum(f.rows for f in files)
+    narrate.conserved(job.notes, tally.total, not job.built.as_rows)
     orders.commit(
-        order, meter, notes, target, files, present.schema, job.taken.table.snapshot, fitted
-    )
+        job.order, job.meter, job.notes, job.target, files, present.schema,
+        job.taken.table.snapshot, fitted,
+    )  # fmt: skip
 
 
-def check(path: str, engine: str | None, overrides: tuple[str, ...]) -> list[tuple[int, str]]:
-    """Every problem of a config with its source and target, as (exit code, sentence)."""
-    found: list[tuple[int, str]] = []
-
-    @contextlib.contextmanager
-    def noting() -> Iterator[None]:
-        try:
-            yield
-        except SegpipeError as error:
-            found.append((error.code, str(error)))
-
-    with noting():
-        c = _settings(path, engine, overrides)
-        with noting():
-            open_target(c.target.uri, c.target.format).check(c.target.partition_by)
-        with noting():
-            if c.source.format == "image":
-                palette.open_image(c.source.uri)
-                return found
-            table = open_table(
-                c.source.uri, c.source.format, _reading(c), c.source.where, (), c.source.columns
-            )
-            if c.source.format == "table":
-                return found  # the catalogue answers to its engine only
-            with open_engine("local") as local:
-                plan = intake.plan_for(local, table, c.source, c.contract, c.features)
-            grouped = bool(SETS[c.features.set].keys)
-            carry = intake.carried_columns(
-                table, orders.keep_of(c), grouped, c.target.partition_by, plan
-            )
-            intake.compiled(table, plan, c.source, c.contract, None, carry)
-    return found
-
-
-def _settings(config: Any, engine: str | Engine | None, overrides: tuple[str, ...]) -> Config:
+def settings_of(config: Any, engine: str | Engine | None, overrides: tuple[str, ...]) -> Config:
+    """The config from a path or a tree, with the caller's engine and overrides."""
     name = engine if engine is None or isinstance(engine, str) else engine.name
     if isinstance(config, Mapping):
         tree = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
@@ -358,7 +380,8 @@ def _settings(config: Any, engine: str | Engine | None, overrides: tuple[str, ..
     return configs.load(config, [*overrides, *([f"engine.name={name}"] if name else [])])
 
 
-def _reading(c: Config) -> dict[str, Any]:
+def reading_of(c: Config) -> dict[str, Any]:
+    """source.options for the reader."""
     # time_format belongs to the contract, which types the text; the reader would refuse it
     return {k: v for k, v in c.source.options.items() if k != "time_format"}
 

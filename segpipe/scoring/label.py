@@ -16,7 +16,17 @@ from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import name_of
 from segpipe.models.scaler import Scaler
 from segpipe.scoring.reasons import reasons
-from segpipe.values import Block, Detector, Floats, Ints, SegmentModel
+from segpipe.values import Block, Detector, Floats, Ints, Labels, SegmentModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What model and detector say of a batch."""
+
+    x: Block
+    labels: Labels
+    score: Floats | None
+    """(n,); None without a detector."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,20 +48,31 @@ class Labeller:
 
     def __call__(self, batch: pa.RecordBatch, score: Floats | None = None) -> pa.RecordBatch:
         """The batch's rows in their order, labelled; ``score``: the detector's, if it is known."""
-        n = batch.num_rows
+        return self.table(batch, self.say(batch, score))
+
+    def say(self, batch: pa.RecordBatch, score: Floats | None = None) -> Said:
+        """Block, labels and scores of the batch's rows."""
         x = self.scaler.transform(batch)
-        said = self.model.label(x)
+        if self.detector is not None:
+            score = self.detector.score(x) if score is None else score
+            if not np.isfinite(score).all():
+                raise AssertionError(f"{self.detector.method} gave a score that is not finite")
+        return Said(x, self.model.label(x), score)
+
+    def table(self, batch: pa.RecordBatch, known: Said) -> pa.RecordBatch:
+        """The label table's rows, from what is said of them."""
+        n, said = batch.num_rows, known.labels
         given = dict(self.names)
-        known = [name_of(given, i) for i in range(-1, self.model.k)]
+        words = [name_of(given, i) for i in range(-1, self.model.k)]
         same = np.zeros(n, np.int32)
         made: dict[str, Any] = {
             schema.SEGMENT_ID: pa.array(said.segment, pa.int32()),
-            schema.SEGMENT: _coded(said.segment + np.int32(1), known),
+            schema.SEGMENT: _coded(said.segment + np.int32(1), words),
             schema.CONFIDENCE: pa.array(said.confidence, pa.float64()),
             schema.DISTANCE: pa.array(said.distance, pa.float64()),
             schema.RUN_ID: _coded(same, [self.run_id]),
             schema.MODEL_ID: _coded(same, [self.model_id]),
-            **self._outliers(batch, x, score),
+            **self._outliers(batch, known),
         }
         if schema.AS_OF not in batch.schema.names:
             made[schema.AS_OF] = pa.repeat(pa.scalar(self.as_of, pa.date32()), n)
@@ -63,15 +84,13 @@ class Labeller:
             schema=self.schema,
         )
 
-    def _outliers(self, batch: pa.RecordBatch, x: Block, score: Floats | None) -> dict[str, Any]:
-        if self.detector is None or self.calibration is None:
+    def _outliers(self, batch: pa.RecordBatch, said: Said) -> dict[str, Any]:
+        x, score = said.x, said.score
+        if self.detector is None or self.calibration is None or score is None:
             names = (schema.SCORE, schema.QUANTILE, schema.P, schema.FLAG, schema.REASONS)
             return {
                 name: pa.nulls(batch.num_rows, schema.LABELS.field(name).type) for name in names
             }
-        score = self.detector.score(x) if score is None else score
-        if not np.isfinite(score).all():
-            raise AssertionError(f"{self.detector.method} gave a score that is not finite")
         flagged = self.calibration.flag(score)
         return {
             schema.SCORE: pa.array(score, pa.float64()),

@@ -223,8 +223,10 @@ class Watching:
         self._unusual: tuple[Unusual, ...] = ()
         self._spool = None if watch.spool is None else watch.spool.open()
 
-    def add(self, batch: pa.RecordBatch, x: Block, segment: Ints) -> None:
-        """Take in a batch, its block and its labels."""
+    def add(
+        self, batch: pa.RecordBatch, x: Block, segment: Ints, score: Floats | None = None
+    ) -> None:
+        """Take in a batch, its block, its labels and its scores, where they are known."""
         watch, at = self._watch, segment + np.int32(1)
         for j, name in enumerate(watch.numeric):
             add_column(
@@ -232,7 +234,7 @@ class Watching:
             )
         if watch.detector is None:
             return
-        score = watch.detector.score(x)
+        score = watch.detector.score(x) if score is None else score
         if self._spool is not None:
             self._spool.write(score)
         self._bins.add(score, self._histogram)
@@ -291,25 +293,46 @@ class TallyStep:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Tally:
         """Tally of all rows of ``batches``, which may be none."""
-        k, d = self.model.k, self.scaler.width
-        rows, linear = np.zeros(k + 1, np.int64), np.zeros((k + 1, d))
-        squared, watching = np.zeros((2, k)), self.watch.begin(k)
+        counting = self.begin()
         for batch in batches:
-            if not batch.num_rows:
-                continue
-            x = self.scaler.transform(batch)
-            segment = self.model.label(x).segment
-            count, sums = kernel.moments(x, None, segment + np.int32(1), k + 1)
-            rows += np.rint(count).astype(np.int64)
-            linear += sums
-            if self.model.kind in CENTRED and k:
-                squared += kernel.add_up(x, None, segment, self.model.centres).squared
-            watching.add(batch, x, segment)
-        noted = watching.noted()
+            if batch.num_rows:
+                x = self.scaler.transform(batch)
+                counting.add(batch, x, self.model.label(x).segment)
+        return counting.tally()
+
+    def begin(self) -> Counting:
+        """For the rows of one part."""
+        return Counting(self)
+
+
+class Counting:
+    """The tally of one part, while its rows pass."""
+
+    def __init__(self, step: TallyStep) -> None:
+        k, d = step.model.k, step.scaler.width
+        self._model, self._watching = step.model, step.watch.begin(k)
+        self._rows, self._linear = np.zeros(k + 1, np.int64), np.zeros((k + 1, d))
+        self._squared = np.zeros((2, k))
+
+    def add(
+        self, batch: pa.RecordBatch, x: Block, segment: Ints, score: Floats | None = None
+    ) -> None:
+        """Take in a batch, its block, its labels and its scores, where they are known."""
+        model = self._model
+        count, sums = kernel.moments(x, None, segment + np.int32(1), model.k + 1)
+        self._rows += np.rint(count).astype(np.int64)
+        self._linear += sums
+        if model.kind in CENTRED and model.k:
+            self._squared += kernel.add_up(x, None, segment, model.centres).squared
+        self._watching.add(batch, x, segment, score)
+
+    def tally(self) -> Tally:
+        """What was counted."""
+        noted, k = self._watching.noted(), self._model.k
         return Tally(
-            rows,
-            linear,
-            squared,
+            self._rows,
+            self._linear,
+            self._squared,
             noted.totals or Totals(np.zeros((2, k + 1, 0)), np.zeros((k + 1, 0), np.int64)),
             noted.scores or no_scores(),
         )

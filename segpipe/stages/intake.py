@@ -58,9 +58,10 @@ class Intake:
             frame = engine.scan(self.table, self.contract.needs)
         return engine.map_batches(frame, self.contract.accept, self.contract.schema)
 
-    def build(self, engine: Engine, featureset: FeatureSet) -> Built:
-        """The feature table."""
-        return featureset.build(engine, self.rows(engine), self.contract.schema, self.plan)
+    def build(self, engine: Engine, featureset: FeatureSet, rows: bool = True) -> Built:
+        """The feature table; without ``rows`` only how it is made."""
+        frame = self.rows(engine) if rows else engine.from_batches([], self.contract.schema)
+        return featureset.build(engine, frame, self.contract.schema, self.plan)
 
     def stage_rejects(self, engine: Engine, writer: Writer) -> list[StagedFile]:
         """Write the rejected rows with their reasons; nothing to do is no pass."""
@@ -153,6 +154,13 @@ def compiled(
     )
 
 
+def unread(table: Table, plan: Plan, contract: Contract, day: date | None) -> Intake:
+    """Before any row is judged; ``day``: as asked."""
+    if day is not None:
+        plan = replace(plan, request=replace(plan.request, as_of_end_us=end_of(day)))
+    return Intake(table, plan, contract, contract.blank, day)
+
+
 def take_in(
     engine: Engine,
     table: Table,
@@ -181,8 +189,7 @@ def take_in(
         audit: Audit = engine.fold(source, contract.audit, merge_audits)
     else:
         # The functions that make features of rows, from a table without rows.
-        empty = engine.from_batches([], contract.schema)
-        built = featureset.build(engine, empty, contract.schema, plan)
+        built = unread(table, plan, contract, day).build(engine, featureset, rows=False)
         first = FirstPass(contract, built.frame.work, looking(built))
         audit, found = engine.fold(source, first, merge_first)
     if contract.keys and not grouped and duplicates != "keep":

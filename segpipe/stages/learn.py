@@ -22,7 +22,6 @@ from segpipe.fit.library import LibrarySpec
 from segpipe.fit.order import order_of, ordered
 from segpipe.fit.select import Decision, select
 from segpipe.models.description import Description
-from segpipe.models.fitted import Fitted
 from segpipe.models.scaler import Scaler, fit_scaler
 from segpipe.scoring.calibrate import score_edges
 from segpipe.scoring.outliers import fit_detector, reference_weights
@@ -255,11 +254,3 @@ def count(
     step = TallyStep(seen.scaler, model, watch)
     tally: Tally = engine.fold(built.frame, step, merge_tallies)
     return tally
-
-
-def recounting(built: Built, fitted: Fitted) -> TallyStep:
-    """Sizes and inertia of new rows under a fitted model, and how many its threshold flags."""
-    edges = np.empty(0) if fitted.calibration is None else np.array([fitted.calibration.threshold])
-    shown = tuple(dict.fromkeys([*built.keys, *built.shown]))
-    watch = Watch((), np.empty(0), fitted.detector, edges, 1, shown)
-    return TallyStep(fitted.scaler, fitted.model, watch)

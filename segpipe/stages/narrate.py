@@ -121,8 +121,12 @@ def learnt(
         notes["outliers"] = {"method": "none", "flagged": None, "threshold": None}
 
 
-def scored(notes: Notes, fitted: Fitted, tally: Tally, flagged: int | None) -> None:
-    """The same for rows that an earlier model labels."""
+def scored(notes: Notes, fitted: Fitted, tally: Tally, place: str) -> None:
+    """The same for rows that an earlier model, kept at ``place``, labels.
+
+    The tally's one bin edge is the model's threshold.
+    """
+    notes["model_uri"] = place
     names, total = dict(fitted.names), max(tally.total, 1)
     notes["segments"] = [
         {"id": i, "name": name_of(names, i), "rows": rows, "share": rows / total}
@@ -138,7 +142,7 @@ def scored(notes: Notes, fitted: Fitted, tally: Tally, flagged: int | None) -> N
     known = fitted.calibration
     notes["outliers"] = {
         "method": known.method if known else "none",
-        "flagged": flagged,
+        "flagged": int(tally.histogram[-1]) if known else None,
         "threshold": known.threshold if known else None,
     }
 

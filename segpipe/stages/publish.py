@@ -19,7 +19,7 @@ from segpipe.lake.publish import Target
 from segpipe.lake.spool import Spooled
 from segpipe.lake.staging import Writer, check_partition_by
 from segpipe.models.fitted import Fitted
-from segpipe.scoring.label import Labeller, output_schema
+from segpipe.scoring.label import Labeller, Said, output_schema
 from segpipe.values import Floats, StagedFile
 
 
@@ -32,7 +32,15 @@ class Presented:
 
     def __call__(self, batch: pa.RecordBatch, score: Floats | None = None) -> pa.RecordBatch:
         """The label table's rows; ``score``: of the batch's rows, if it is known."""
-        return pa.RecordBatch.from_arrays(self.label(batch, score).columns, schema=self.schema)
+        return self.table(batch, self.say(batch, score))
+
+    def say(self, batch: pa.RecordBatch, score: Floats | None = None) -> Said:
+        """What is said of the batch's rows."""
+        return self.label.say(batch, score)
+
+    def table(self, batch: pa.RecordBatch, said: Said) -> pa.RecordBatch:
+        """The label table's rows, from what is said of them."""
+        return pa.RecordBatch.from_arrays(self.label.table(batch, said).columns, schema=self.schema)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,17 +123,17 @@ def presenter(
     return Presented(label, seen)
 
 
+def writer_of(
+    target: Target, run_id: str, partition_by: Sequence[str], present: Presented
+) -> Writer:
+    """Writes label rows below the target."""
+    return Writer(target.stage_uri(run_id), run_id, tuple(partition_by), present.schema)
+
+
 def write(
-    engine: Engine,
-    built: Built,
-    present: Presented,
-    target: Target,
-    run_id: str,
-    partition_by: Sequence[str],
-    spools: Sequence[str],
+    engine: Engine, built: Built, present: Presented, writer: Writer, spools: Sequence[str]
 ) -> list[StagedFile]:
     """Tasks write the label table's files; nobody can see them yet."""
-    writer = Writer(target.stage_uri(run_id), run_id, tuple(partition_by), present.schema)
     return engine.fold(built.frame, WriteStep(present, writer), operator.add, beside=spools)
 
 
