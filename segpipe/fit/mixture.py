@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,12 @@ MAX_STEPS = 200
 LEAST = 1e-5
 """Share of the rows below which a component keeps its shape: its sums are mostly rounding."""
 START_STEPS, LAST_STEPS = 60, 30
+TRIALS = 3
+"""Starts of every covariance type before the hopeless types are dropped."""
+HOPELESS, BEHIND = 0.5, 0.02
+"""Nats per row of the BIC by which a type falls out after the starts, and before all rows."""
+SAME = 0.05
+"""Root mean squared difference of the means, and of the covariances, of one optimum's runs."""
 PART = 16_384
 
 
@@ -64,8 +71,11 @@ def fit_mixture(
     # Runs are threads themselves: BLAS threads for tiny eigenproblems cost thrice their work.
     with threadpool_limits(1, user_api="blas"):
         means = _start_means(x, w, k, n_init, seed) if init is None else [np.asarray(init, float)]
-        fitted = [_best_run(x, w, means, kind, seed) for kind in types]
-    bic = [model.bic(total_log_likelihood(model, x, w), float(w.sum())) for model in fitted]
+        fitted = _best_runs(x, w, means, types, seed)
+        if len(fitted) == 1:
+            return fitted[0]
+        rows = float(w.sum())
+        bic = [model.bic(total_log_likelihood(model, x, w), rows) for model in fitted]
     return fitted[int(np.argmin(bic))]
 
 
@@ -178,26 +188,72 @@ def _start_means(x: Block, w: Floats, k: int, n_init: int, seed: int) -> list[Fl
     return means
 
 
-def _best_run(x: Block, w: Floats, means: Sequence[Floats], kind: str, seed: int) -> MixtureModel:
+Run = tuple[MixtureModel, float]
+"""A model and its mean log likelihood on the rows it was fitted to."""
+
+
+def _best_runs(
+    x: Block, w: Floats, means: Sequence[Floats], types: Sequence[str], seed: int
+) -> list[MixtureModel]:
+    """The best run of each covariance type that may still have the best BIC."""
     n, k = x.shape[1], len(means[0])
     few, more = subset(n, max(START_ROWS, 64 * k), seed), subset(n, MIDDLE_ROWS, seed)
     xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
     xm, wm = (x, w) if more is None else (np.ascontiguousarray(x[:, more]), w[more])
 
-    def start(centres: Floats) -> tuple[MixtureModel, float]:
-        return _run(xs, ws, _partition_model(xs, ws, centres, kind), START_TOL, START_STEPS)
+    def starts(kind: str, centres: Sequence[Floats]) -> list[Run]:
+        def start(place: Floats) -> Run:
+            return _run(xs, ws, _partition_model(xs, ws, place, kind), START_TOL, START_STEPS)
 
-    runs = in_threads(start, means, xs.size * k * x.shape[0])
-    order = sorted(range(len(runs)), key=lambda i: -runs[i][1])
-    finalists = [runs[i][0] for i in order[: min(FINALISTS, len(order))]]
-    ends = [_run(xm, wm, model, TOL, MAX_STEPS) for model in finalists]
-    best = max(ends, key=lambda end: end[1])[0]
-    return best if more is None else _run(x, w, best, TOL, LAST_STEPS)[0]
+        return in_threads(start, centres, xs.size * k * x.shape[0])
+
+    rows = float(w.sum())
+    runs = {kind: starts(kind, means[:TRIALS]) for kind in types}
+    for kind in _contenders(runs, xs.shape[1], rows, HOPELESS):
+        runs[kind] += starts(kind, means[TRIALS:])
+    ends = {
+        kind: [_run(xm, wm, model, TOL, MAX_STEPS) for model in _finalists(runs[kind])]
+        for kind in _contenders(runs, xs.shape[1], rows, HOPELESS)
+    }
+    best = [
+        max(ends[kind], key=lambda end: end[1])[0]
+        for kind in _contenders(ends, xm.shape[1], rows, BEHIND)
+    ]
+    return best if more is None else [_run(x, w, model, TOL, LAST_STEPS)[0] for model in best]
 
 
-def _run(
-    x: Block, w: Floats, model: MixtureModel, tol: float, steps: int
-) -> tuple[MixtureModel, float]:
+def _contenders(runs: dict[str, list[Run]], fitted: int, rows: float, margin: float) -> list[str]:
+    """Types whose best run is at most ``margin`` nats per row behind the best type's.
+
+    By BIC of all rows, where a run on few rows overstates its likelihood by about half a nat per
+    parameter on them and as much on others (Akaike).
+    """
+
+    def score(model: MixtureModel, level: float) -> float:
+        return level - model.parameters * (0.5 * math.log(rows) / rows + 1.0 / fitted)
+
+    best = {kind: max(score(*run) for run in found) for kind, found in runs.items()}
+    return [kind for kind, found in best.items() if found >= max(best.values()) - margin]
+
+
+def _finalists(runs: Sequence[Run]) -> list[MixtureModel]:
+    """The FINALISTS likeliest runs that lead to different optima."""
+    kept: list[MixtureModel] = []
+    for model, _ in sorted(runs, key=lambda run: -run[1]):
+        if len(kept) < FINALISTS and not any(_same(model, other) for other in kept):
+            kept.append(model)
+    return kept
+
+
+def _same(a: MixtureModel, b: MixtureModel) -> bool:
+    """Whether each component of either has one of the other near it in place and shape."""
+    place = np.square(a.means[:, None] - b.means[None]).mean(axis=2)
+    shapes = a.full_covariances()[:, None] - b.full_covariances()[None]
+    apart = np.maximum(place, np.square(shapes).mean(axis=(2, 3)))
+    return bool(max(apart.min(axis=0).max(), apart.min(axis=1).max()) < SAME**2)
+
+
+def _run(x: Block, w: Floats, model: MixtureModel, tol: float, steps: int) -> Run:
     """EM until the gain per row is below tol; the model and its mean log likelihood."""
     last = -np.inf
     for _ in range(steps):

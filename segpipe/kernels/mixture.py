@@ -47,10 +47,11 @@ class EMSums:
 
 def _padded(means: Floats, factor: Floats) -> tuple[Floats, Floats]:
     """Means and factors filled up with zeros to a multiple of four features."""
-    d = means.shape[1]
-    more = -d % 4
-    wide = np.pad(np.asarray(means, np.float64), ((0, 0), (0, more)))
-    return wide, np.pad(np.asarray(factor, np.float64), ((0, 0), (0, more), (0, more)))
+    k, d = means.shape
+    full = -(-d // 4) * 4
+    wide, padded = np.zeros((k, full)), np.zeros((k, full, full))
+    wide[:, :d], padded[:, :d, :d] = means, factor
+    return wide, padded
 
 
 def posterior(

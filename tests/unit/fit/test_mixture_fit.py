@@ -81,3 +81,31 @@ def test_steps_from_the_same_start_reach_scikit_learns_likelihood(kind):
         theirs._m_step(rows, share)
         model = maximise(model, sums)
     assert model.means == pytest.approx(theirs.means_, rel=1e-4, abs=1e-4)
+
+
+def two(width, share=0.5, shift=0.0):
+    """Two components at the same place but for ``shift``, of different widths."""
+    shapes = np.stack([np.eye(2), width * np.eye(2)])
+    return MixtureModel(np.array([share, 1 - share]), np.array([[0.0, 0], [shift, 0]]), shapes)
+
+
+def test_finalists_are_the_likeliest_of_different_optima():
+    turned = two(4.0, shift=0.01).reordered(np.array([1, 0]))
+    runs = [(two(4.0), -3.0), (turned, -2.0), (two(9.0), -2.5), (two(4.0, shift=1.0), -9.0)]
+    kept = fit._finalists(runs)
+    assert kept[0] is turned
+    assert [float(m.covariances[1, 0, 0]) for m in kept[1:]] == [9.0, 4.0]
+    assert (
+        fit._finalists([(two(float(i**2)), -i) for i in range(1, 9)])[-1].covariances[1, 0, 0] == 9
+    )
+
+
+def test_types_far_behind_in_bic_do_not_go_on():
+    full, tied = two(4.0), MixtureModel(np.full(2, 0.5), np.zeros((2, 2)), np.eye(2), "tied")
+    # 11 and 8 parameters; of 1000 rows fitted and 1000 in all each costs (log(1000) / 2 + 1) / 1000
+    lead = 3 * (0.5 * np.log(1000) + 1) / 1000
+    runs = {"full": [(full, -5.0), (full, -2.0)], "tied": [(tied, -2.4 - lead)]}
+    assert fit._contenders(runs, 1000, 1000.0, 0.5) == ["full", "tied"]
+    assert fit._contenders(runs, 1000, 1000.0, 0.39) == ["full"]
+    runs["tied"] = [(tied, -1.0)]
+    assert fit._contenders(runs, 1000, 1000.0, 0.5) == ["tied"]
