@@ -7,11 +7,12 @@ would have done before (imports, session, cluster): it is timed apart.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ def cores() -> int:
 def memory_mb() -> int:
     """Physical memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+@contextlib.contextmanager
+def clocked(told: dict[str, Any], name: str) -> Iterator[None]:
+    """Note the seconds of a part, such as the fit."""
+    start = time.perf_counter()
+    yield
+    told[name] = time.perf_counter() - start
 
 
 def compete(prepare: Callable[[], Any], work: Callable[[Task, Any], dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contest import Task, compete
+from contest import Task, clocked, compete
 
 
 def prepare() -> Any:
@@ -32,7 +32,9 @@ def work(task: Task, ready: Any, tuned: bool = True) -> dict[str, Any]:
     x = frame.to_dask_array(lengths=True)
     x = dask_ml.preprocessing.StandardScaler().fit_transform(x).persist()
     options = {"oversampling_factor": 2 * task.k, "init_max_iter": 5} if tuned else {}
-    fitted = dask_ml.cluster.KMeans(task.k, random_state=task.seed, **options).fit(x)
+    told: dict[str, Any] = {}
+    with clocked(told, "fit"):
+        fitted = dask_ml.cluster.KMeans(task.k, random_state=task.seed, **options).fit(x)
     # Partition by partition: dask.dataframe would shuffle both sides to align them by index.
     labels = fitted.labels_.astype("int32").to_delayed()
     together = dask.delayed(pd.DataFrame.assign)
@@ -40,7 +42,7 @@ def work(task: Task, ready: Any, tuned: bool = True) -> dict[str, Any]:
     labelled = [together(part, segment=block) for part, block in parts]
     meta = frame._meta.assign(segment=pd.Series(dtype="int32"))
     dask.dataframe.from_delayed(labelled, meta=meta).to_parquet(task.out, write_index=False)
-    return {"steps": int(fitted.n_iter_)}
+    return told | {"steps": int(fitted.n_iter_)}
 
 
 if __name__ == "__main__":  # workers import this file

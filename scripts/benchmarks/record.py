@@ -20,6 +20,8 @@ PACKAGES = (
     "segpipe", "numpy", "numba", "scikit-learn", "scipy", "polars", "pyarrow", "pyspark", "dask",
     "distributed", "dask-ml", "pandas", "faiss-cpu", "hdbscan", "deltalake", "threadpoolctl",
 )  # fmt: skip
+WIDEST = 60
+"""Characters of a cell on a terminal; the CSV holds everything."""
 VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "NUMBA_", "POLARS_", "JAVA_HOME")
 
 
@@ -98,7 +100,7 @@ def summarise(rows: Sequence[Row], by: Sequence[str], base: Row | None = None) -
         row |= {"repeats": len(good), "status": bad[0] if bad else "ok"}
         if good:
             row |= {f"seconds_{k}": v for k, v in spread([m["seconds"] for m in good]).items()}
-            for name in ("wall", "session", "rows_per_s", "log_likelihood"):
+            for name in ("wall", "session", "rows_per_s", "log_likelihood", "step_seconds"):
                 values = [m[name] for m in good if m.get(name) is not None]
                 row[name] = statistics.median(values) if values else None
             for name in ("peak_mb", "inertia_ratio"):
@@ -147,7 +149,8 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return str(value)
+    text = str(value)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 
 
 def plot(path: Path, title: str, bars: Sequence[tuple[str, Row, str]], unit: str) -> None:
