@@ -7,8 +7,8 @@ interpreter's start, imports, report and commit count, theirs do not). ``wall`` 
 for everybody.
 
 ``step_seconds`` is what a Lloyd or EM step on all rows cost: for a library its fit over its steps
-(start included, caching not); for us the whole stage ``polish``, one pass or more that reads, scales, steps and
-counts, so never less than a step.
+(start included, caching not); for us the whole stage ``polish``, one pass or more that reads,
+scales, steps and counts, so never less than a step.
 """
 
 from __future__ import annotations
