@@ -1,4 +1,7 @@
-"""Histogram bins of uneven width: where each score lies between ascending edges."""
+"""Histogram bins of uneven width: where each score lies between ascending edges.
+
+Small calls take a NumPy path and large ones compiled loops (``bins_jit``), with the same bits.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,25 @@ class Bins:
             histogram += np.bincount(found, minlength=len(histogram))
             return
         _compiled().add(score, self.edges, self.start, *_scale(self.edges), histogram)
+
+    def interpolate(self, score: Floats, heights: Floats) -> Floats:
+        """(n,) piecewise linear through (edges, heights); 0 below the first, flat after the last.
+
+        ``heights`` : (m,) with m >= 1.
+        """
+        last = len(self.edges) - 1
+        steps = np.diff(self.edges)
+        slopes = np.append(np.diff(heights) / np.where(steps > 0, steps, 1.0), 0.0)
+        if len(score) <= SMALL:
+            at = np.searchsorted(self.edges, score, side="right") - 1
+            place = np.maximum(at, 0)
+            inside = slopes[place] * (score - self.edges[place]) + heights[place]
+            found = np.where(at >= last, heights[last], inside)
+            return np.where(at < 0, 0.0, found)
+        out = np.empty(len(score))
+        low, factor = _scale(self.edges)
+        _compiled().interpolate(score, self.edges, self.start, low, factor, heights, slopes, out)
+        return out
 
 
 def _scale(edges: Floats) -> tuple[float, float]:

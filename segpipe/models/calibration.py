@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from segpipe.kernels.bins import Bins
 from segpipe.values import Floats
 
 SMALLEST = 1e-300
@@ -45,7 +47,7 @@ def survival(z: Floats, shape: float, power: float) -> Floats:
     return np.asarray(np.exp(-(z**power)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """Built by ``scoring.calibrate.calibrate``."""
 
@@ -72,12 +74,18 @@ class Calibration:
 
         Exact among the highest scores, interpolated within a histogram bin elsewhere.
         """
-        inside = np.interp(score, self.edges, self.below / self.rows, left=0.0)
+        inside = self._bins.interpolate(score, self.below / self.rows)
         if not len(self.top):
-            return np.asarray(inside)
+            return inside
         under = self.rows - len(self.top)
-        exact = (under + np.searchsorted(self.top, score, side="left")) / self.rows
-        return np.where(score >= self.top[0], exact, np.minimum(inside, under / self.rows))
+        found = np.minimum(inside, under / self.rows)
+        high = np.flatnonzero(score >= self.top[0])
+        found[high] = (under + np.searchsorted(self.top, score[high], side="left")) / self.rows
+        return found
+
+    @cached_property
+    def _bins(self) -> Bins:
+        return Bins.of(self.edges)
 
     def p(self, score: Floats) -> Floats:
         """(n,) chance that a *usual* row scores so high, in (0, 1], non-increasing.
@@ -85,9 +93,15 @@ class Calibration:
         Above the median from the fitted tail: ranks among rows that hold outliers themselves
         would never be small enough to flag anything.
         """
-        ranked = np.maximum(1.0 - self.quantile(score), self.tail.share)
-        chance = np.where(score > self.tail.start, self.tail.survival(score), ranked)
-        return np.clip(chance, SMALLEST, 1.0)
+        return self.ranks(score)[1]
+
+    def ranks(self, score: Floats) -> tuple[Floats, Floats]:
+        """``quantile`` and ``p`` of the same scores."""
+        quantile = self.quantile(score)
+        chance = np.maximum(1.0 - quantile, self.tail.share)
+        above = np.flatnonzero(score > self.tail.start)
+        chance[above] = self.tail.survival(score[above])
+        return quantile, np.clip(chance, SMALLEST, 1.0)
 
     def flag(self, score: Floats) -> npt.NDArray[np.bool_]:
         """(n,) score at or above the threshold."""

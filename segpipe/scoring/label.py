@@ -92,10 +92,11 @@ class Labeller:
                 name: pa.nulls(batch.num_rows, schema.LABELS.field(name).type) for name in names
             }
         flagged = self.calibration.flag(score)
+        quantile, p = self.calibration.ranks(score)
         return {
             schema.SCORE: pa.array(score, pa.float64()),
-            schema.QUANTILE: pa.array(self.calibration.quantile(score), pa.float64()),
-            schema.P: pa.array(self.calibration.p(score), pa.float64()),
+            schema.QUANTILE: pa.array(quantile, pa.float64()),
+            schema.P: pa.array(p, pa.float64()),
             schema.FLAG: pa.array(flagged, pa.bool_()),
             schema.REASONS: reasons(batch, x, flagged, self.scaler, self.model, self.detector),
         }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from segpipe import schema
 from segpipe.kernels import nearest as kernel
@@ -17,6 +15,8 @@ from segpipe.models.scaler import Scaler
 from segpipe.values import Block, Detector, Floats, SegmentModel
 
 REASONS = 3
+EXACT = 1e15
+"""Whole numbers below it are written with all their digits."""
 
 
 def reasons(
@@ -41,14 +41,14 @@ def reasons(
     count = min(REASONS, len(scaler.inputs))
     best = np.argsort(-share, axis=0, kind="stable")[:count]
     part = np.take_along_axis(share, best, axis=0)
+    kept = np.flatnonzero((part > 0).T.ravel())  # row by row, the first reason first
     value, usual = _texts(batch.take(pa.array(rows)), place, best, scaler)
-    kept = (part > 0).T.ravel()  # row by row, the first reason first
-    names = np.array([item.name for item in scaler.inputs], dtype=object)
+    names = pa.array([item.name for item in scaler.inputs], pa.string())
     fields = [
-        pa.array(names[best].T.ravel()[kept], pa.string()),
+        names.take(pa.array(best.T.ravel()[kept])),
         pa.array(part.T.ravel()[kept], pa.float64()),
-        pa.array(value.T.ravel()[kept], pa.string()),
-        pa.array(usual.T.ravel()[kept], pa.string()),
+        value.take(pa.array(kept)),
+        usual.take(pa.array(kept)),
     ]
     length = np.zeros(len(flagged) + 1, np.int64)
     length[rows + 1] = (part > 0).sum(axis=0)
@@ -84,29 +84,44 @@ def _shares(x: Block, place: Floats, scaler: Scaler) -> Floats:
 
 def _texts(
     batch: pa.RecordBatch, place: Floats, best: npt.NDArray[np.intp], scaler: Scaler
-) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
-    """Value and usual value (reasons, n) of the chosen inputs, as text."""
-    value, usual = np.empty(best.shape, object), np.empty(best.shape, object)
+) -> tuple[pa.Array, pa.Array]:
+    """Value and usual value of the chosen inputs as text, (n * reasons,), row by row."""
+    count = best.shape[0]
     restored = scaler.restore(place.T)
+    at: list[npt.NDArray[np.intp]] = [np.empty(0, np.intp)]
+    value, usual = [pa.array([], pa.string())], [pa.array([], pa.string())]
     for i, item in enumerate(scaler.inputs):
         rank, row = np.nonzero(best == i)
         if not len(row):
             continue
-        column = batch.column(item.name).take(pa.array(row))
-        found: Sequence[Any] = (
-            numbers(column).tolist() if item.kind == "number" else texts(column).to_pylist()
-        )
-        for r, n, v, u in zip(rank, row, found, restored[item.name][row].tolist(), strict=True):
-            value[r, n], usual[r, n] = as_text(v), as_text(u)
-    return value, usual
+        column, near = batch.column(item.name).take(pa.array(row)), restored[item.name][row]
+        at.append(row * count + rank)
+        if item.kind == "number":
+            value.append(as_texts(numbers(column)))
+            usual.append(as_texts(near))
+        else:
+            value.append(texts(column))
+            usual.append(pa.array(near, pa.string()))
+    order = pa.array(np.argsort(np.concatenate(at)))
+    return pa.concat_arrays(value).take(order), pa.concat_arrays(usual).take(order)
 
 
-def as_text(value: float | str | None) -> str:
-    """A cell for people: whole numbers whole, others to six digits, no value as ``missing``."""
-    if value is None or (isinstance(value, float) and not np.isfinite(value)):
-        return "missing"
-    if isinstance(value, str):
-        return value
-    if float(value).is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return f"{value:.6g}"
+def as_texts(values: Floats) -> pa.Array:
+    """Numbers for people: whole ones whole, others to six digits, no value as ``missing``."""
+    known = np.isfinite(values)
+    safe = np.where(known, values, 0.0)
+    whole = (safe == np.trunc(safe)) & (np.abs(safe) < EXACT)
+    size = np.floor(np.log10(np.abs(np.where(safe == 0.0, 1.0, safe))))
+    # Both operands are exact, so the quotient is the double nearest to the decimal: no 0.30000004.
+    down, up = 10.0 ** np.clip(size - 5.0, 0.0, 22.0), 10.0 ** np.clip(5.0 - size, 0.0, 22.0)
+    short = pa.array(np.rint(safe / down * up) / up * down).cast(pa.string())
+    extreme = np.abs(size - 5.0) > 22.0  # powers of ten beyond are not exact
+    if extreme.any():
+        plain = [f"{v:.6g}" if e else None for v, e in zip(safe, extreme, strict=True)]
+        short = pc.coalesce(pa.array(plain, pa.string()), short)
+    written = pc.if_else(
+        pa.array(whole),
+        pa.array(np.where(whole, safe, 0.0).astype(np.int64)).cast(pa.string()),
+        short,
+    )
+    return pc.if_else(pa.array(known), written, "missing")

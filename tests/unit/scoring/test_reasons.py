@@ -6,7 +6,7 @@ from segpipe import schema
 from segpipe.models.detectors import ForestDetector, MassDetector
 from segpipe.models.kmeans import KMeansModel
 from segpipe.models.scaler import Input, Scaler
-from segpipe.scoring.reasons import as_text, reasons
+from segpipe.scoring.reasons import as_texts, reasons
 
 SCALER = Scaler(
     (
@@ -53,7 +53,16 @@ def test_no_flag_no_reason_and_a_row_at_the_usual_place_has_none():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(3.0, "3"), (0.1234567, "0.123457"), (None, "missing"), (float("nan"), "missing"), ("a", "a")],
+    [
+        (3.0, "3"),
+        (-0.0, "0"),
+        (0.1234567, "0.123457"),
+        (0.1 + 0.2, "0.3"),
+        (1234567.8, "1234570"),
+        (1e-30, "1e-30"),
+        (float("nan"), "missing"),
+        (float("inf"), "missing"),
+    ],
 )
 def test_text(value, text):
-    assert as_text(value) == text
+    assert as_texts(np.array([value])).to_pylist() == [text]
