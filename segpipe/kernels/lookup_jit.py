@@ -202,6 +202,9 @@ def _open(
             for r in range(SINGLES):
                 if sums[i, r] > limit[r] or reach > best[r]:
                     continue
+                # At the same place as the best so far: piles of equal cores are not measured.
+                if near[r] == 0.0 and reach == best[r] and name > number[r]:
+                    continue
                 plain = np.float32(0.0)
                 for j in range(d):
                     s = tile[j, r] - cores[j, place]

@@ -1,4 +1,8 @@
 import math
+import os
+import platform
+import subprocess
+import sys
 
 import numba
 import numpy as np
@@ -64,3 +68,27 @@ def first(a):
 def test_a_vector_is_not_loaded_across_a_stride():
     with pytest.raises(numba.TypingError, match="contiguous"):
         first(np.zeros((8, 2))[:, 0])
+
+
+STEP = """
+import hashlib, numpy as np
+from segpipe.kernels import mixture
+rng = np.random.default_rng(0)
+x = rng.normal(size=(5, 300)).astype(np.float32)
+factor = np.tril(rng.normal(size=(3, 5, 5))) + np.eye(5)
+sums, label = mixture.em_step(x, None, np.zeros(3), rng.normal(size=(3, 5)), factor, False)
+parts = sums.count, sums.linear, sums.quadratic, np.array(sums.log_likelihood), label
+print(hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest())
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86 processors")
+def test_processors_without_wide_registers_or_fused_operations_give_the_same_bits():
+    found = set()
+    for cpu in ("x86-64", ""):
+        chosen = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""} if cpu else {}
+        out = subprocess.run(
+            [sys.executable, "-c", STEP], env=os.environ | chosen, check=True, capture_output=True
+        )
+        found.add(out.stdout)
+    assert len(found) == 1
