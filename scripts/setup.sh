@@ -2,12 +2,13 @@
 # Makes .venv at the repository's root: Python >= 3.11 and git are all it needs.
 #   scripts/setup.sh core   the local engine and the report
 #   scripts/setup.sh all    every extra and the test tools
+#   scripts/setup.sh bench  that, and what only scripts/bench.py measures against
 # Pinned versions with hashes; running it again takes a moment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-core}
 pins=scripts/requirements/$what.txt
-[ -f "$pins" ] || { echo "setup: give core or all, found '$what'" >&2; exit 2; }
+[ -f "$pins" ] || { echo "setup: give core, all or bench, found '$what'" >&2; exit 2; }
 
 python=
 for candidate in python3 python3.13 python3.12 python3.11; do
