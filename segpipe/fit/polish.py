@@ -23,6 +23,8 @@ from segpipe.models.mixture import MixtureModel
 from segpipe.values import Block, Floats, Ints, SegmentModel
 
 DIGITS = 10
+TOL = 1e-4
+"""Gain of a step (share of the inertia, or nats per row) that is not worth a pass."""
 
 
 class Transform(Protocol):
@@ -89,7 +91,7 @@ def polish(
     scaler: Transform,
     model: SegmentModel,
     passes: int,
-    tol: float = 1e-4,
+    tol: float = TOL,
     weight: str | None = None,
     watch: Callable[[int], Watch | None] = lambda _: None,
 ) -> Polished:

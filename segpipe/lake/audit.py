@@ -14,7 +14,6 @@ from segpipe.errors import DataError, InputMissing
 
 if TYPE_CHECKING:
     from segpipe.lake.contract import Contract, Judged
-    from segpipe.lake.convert import Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +154,20 @@ def audit_rows(contract: Contract, judged: Judged) -> Audit:
     facts = []
     for column in contract.columns:
         values, unfit = judged.typed[column.name]
-        low, high = _range(values if everything else values.filter(pa.array(good)))
+        if everything and _plain(values):
+            numbers = values.to_numpy()
+            low, high, missing = float(numbers.min()), float(numbers.max()), 0
+            if low != low:  # noqa: PLR0124 - NaN, which Arrow leaves out
+                (low, high), missing = _range(values), int(np.isnan(numbers).sum())
+        else:
+            low, high = _range(values if everything else values.filter(pa.array(good)))
+            null = np.asarray(pc.is_null(values, nan_is_null=True))
+            missing = int((null & ~unfit & judged.inside).sum())
         facts.append(
             ColumnFacts(
                 column.name,
                 column.required,
-                _missing(values, unfit, judged.inside),
+                missing,
                 int((unfit & judged.inside).sum()),
                 low,
                 high,
@@ -180,26 +187,15 @@ def audit_rows(contract: Contract, judged: Judged) -> Audit:
     )
 
 
-def _missing(values: pa.Array, unfit: Mask, inside: Mask) -> int:
-    """Cells within the window that are empty, or were no number, but not unfit."""
-    floating = pa.types.is_floating(values.type)
-    if not values.null_count and not (
-        floating and len(values) and np.isnan(values.to_numpy()).any()
-    ):
-        return 0
-    null = np.asarray(pc.is_null(values, nan_is_null=True))
-    return int((null & ~unfit & inside).sum())
+def _plain(values: pa.Array) -> bool:
+    """Floats without nulls: NumPy tells their ends, and whether one is NaN, in one look."""
+    return bool(pa.types.is_floating(values.type) and len(values) and not values.null_count)
 
 
 def _range(values: pa.Array) -> tuple[Any, Any]:
     if pa.types.is_nested(values.type):
         # Lists have no order; whether they are constant is not asked.
         return (0, 1) if len(values) > values.null_count else (None, None)
-    if pa.types.is_floating(values.type) and len(values) and not values.null_count:
-        numbers = values.to_numpy()
-        low, high = float(numbers.min()), float(numbers.max())
-        if low == low and high == high:  # noqa: PLR0124 - NaN, which Arrow leaves out
-            return low, high
     found = pc.min_max(values).as_py()
     return found["min"], found["max"]
 

@@ -35,7 +35,7 @@ from segpipe.scoring.tally import (
     tally_of,
     top_size,
 )
-from segpipe.values import Block, Detector, Floats, SegmentModel
+from segpipe.values import Block, Detector, Floats, Sample, SegmentModel
 
 TELLING = ("ts", "src", "src_port", "dst", "dst_port", "proto", "service")
 """Columns that say which log row it was, where rows have no key."""
@@ -49,6 +49,25 @@ class Described:
     scaler: Scaler
     x: Block
     w: Floats
+
+    def head(self, rows: int) -> Described:
+        """The same from the first ``rows`` of the sample, which are a sample too: hash order.
+
+        Rows that stand for many would stand for too many there: then it stays whole.
+        """
+        if len(self.w) <= rows or self.w.max() > 2.0 * self.w.mean():
+            return self
+        sample = self.description.sample
+        grown = float(self.w.sum() / self.w[:rows].sum())
+        part = Sample(
+            sample.batch.slice(0, rows), sample.weight[:rows] * grown, sample.count[:rows]
+        )
+        return Described(
+            replace(self.description, sample=part),
+            self.scaler,
+            np.ascontiguousarray(self.x[:, :rows]),
+            part.weight,
+        )
 
     def warnings(self, earlier: Sequence[str]) -> list[str]:
         """``earlier`` ones, columns that were dropped, values that were filled; each once."""
@@ -144,9 +163,11 @@ def settle(
         return ordered(model, seen.x, seen.w), None
     if not polish.moves(decision.model):
         return ordered(decision.model, seen.x, seen.w), None
-    # A model of all rows is measured once; a sample's moves, and its first totals would be idle.
+    # Totals are noted in the pass that is likely the last: a step gains about k / rows of the
+    # sample, nothing if the sample is the table. A wrong guess costs one more pass, no more.
     known = int(seen.description.sample.count.sum()) == seen.description.rows
-    first = watch if known or fit.polish_passes == 1 else watch.scores_only()
+    still = known or decision.model.k < polish.TOL * len(seen.w)
+    first = watch if still or fit.polish_passes == 1 else watch.scores_only()
     done = polish.polish(
         engine, built.frame, seen.scaler, decision.model, fit.polish_passes,
         watch=lambda number: first if number == 0 else watch.totals_only(),

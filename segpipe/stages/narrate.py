@@ -29,6 +29,8 @@ from segpipe.stages.learn import Described, told_by
 from segpipe.values import Labels, SegmentModel
 
 Notes = dict[str, Any]
+PROFILE_ROWS = 65_536
+"""Sampled rows that medians, ranks and pictures are made of; sizes and means are of all rows."""
 
 
 def counts(notes: Notes, taken: Intake) -> None:
@@ -81,9 +83,10 @@ def told(seen: Described, model: SegmentModel, tally: Tally, built: Built) -> To
         }
         for i in rows
     }
-    labels = model.label(seen.x)
+    shown = seen.head(PROFILE_ROWS)
+    labels = model.label(shown.x)
     found = profile(
-        seen.description.sample.batch, labels, seen.w, numeric, built.categorical, rows, means
+        shown.description.sample.batch, labels, shown.w, numeric, built.categorical, rows, means
     )
     return Told(named(found, name_segments(found)), labels)
 
@@ -207,6 +210,7 @@ def _page(
         binned[0] += tally.histogram[0]
         binned[-1] += tally.histogram[-1]
     numeric = tuple(n.name for n in seen.description.numbers)
+    seen = seen.head(PROFILE_ROWS)
     sample = seen.description.sample.batch
     return render(
         ReportData(
