@@ -45,12 +45,17 @@ class EMSums:
         )
 
 
-def _padded(means: Floats, factor: Floats) -> tuple[Floats, Floats]:
-    """Means and factors filled up with zeros to a multiple of four features."""
+def _padded(means: Floats, factor: Floats, diagonal: bool) -> tuple[Floats, Floats]:
+    """Means (k, d) and factors (k, d, d) or diagonals (k, 1, d), d up to a multiple of four."""
     k, d = means.shape
     full = -(-d // 4) * 4
-    wide, padded = np.zeros((k, full)), np.zeros((k, full, full))
-    wide[:, :d], padded[:, :d, :d] = means, factor
+    wide = np.zeros((k, full))
+    wide[:, :d] = means
+    padded = np.zeros((k, 1 if diagonal else full, full))
+    if diagonal:
+        padded[:, 0, :d] = np.diagonal(factor, axis1=1, axis2=2)
+    else:
+        padded[:, :d, :d] = factor
     return wide, padded
 
 
@@ -64,7 +69,7 @@ def posterior(
     """
     n = x.shape[1]
     label, p, density = np.empty(n, np.int32), np.empty(n), np.empty(n)
-    wide, padded = _padded(means, factor)
+    wide, padded = _padded(means, factor, diagonal)
     loops.posterior(x, const, wide, padded, diagonal, label, p, density)
     return label, p, density
 
@@ -81,16 +86,18 @@ def em_step(
 ) -> tuple[EMSums, Ints]:
     """Sums of ``em_sums`` and labels of ``posterior``, both of one E-step; w None = 1 each."""
     k, d = means.shape
-    wide, padded = _padded(means, factor)
+    wide, padded = _padded(means, factor, diagonal)
     full = wide.shape[1]
     label, lanes = np.empty(x.shape[1], np.int32), simd.DOUBLES
     count, linear = np.zeros((k, lanes)), np.zeros((k, full, lanes))
-    quadratic, scalars = np.zeros((k, full, full, lanes)), np.zeros((2, lanes))
+    scalars = np.zeros((2, lanes))
+    quadratic = np.zeros((k, 1 if diagonal else full, full, lanes))
     weights = np.empty(0) if w is None else w
     loops.sums(
         x, weights, const, wide, padded, diagonal, label, count, linear, quadratic, scalars
     )  # fmt: skip
-    squares = np.tril(quadratic.sum(axis=-1)[:, :d, :d])
+    squares = quadratic.sum(axis=-1)[:, :, :d]
+    squares = squares * np.eye(d) if diagonal else np.tril(squares[:, :d])
     level, weight = scalars.sum(axis=-1)
     sums = EMSums(
         count.sum(axis=-1), linear.sum(axis=-1)[:, :d], squares, float(level), float(weight)

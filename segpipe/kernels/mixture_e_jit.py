@@ -81,14 +81,14 @@ def joint_full(xd: Any, m: int, const: Any, factor: Any, shift: Any, lp: Any) ->
 
 @jit
 def joint_diagonal(xd: Any, m: int, const: Any, factor: Any, shift: Any, lp: Any) -> None:
-    """``joint_full`` where only the diagonals of the factors count."""
+    """``joint_full`` with the diagonals (k, 1, d) of the factors alone."""
     k, d = shift.shape
     for c in range(k):
         half, top = splat(-0.5), splat(const[c])
         for r in range(0, m, TILE):
             qa = qb = qc = qd = splat(0.0)
             for i in range(d):
-                f, s, at = splat(factor[c, i, i]), splat(shift[c, i]), i * STRIDE + r
+                f, s, at = splat(factor[c, 0, i]), splat(shift[c, i]), i * STRIDE + r
                 a, b = fma(f, load(xd, at), s), fma(f, load(xd, at + 8), s)
                 e, g = fma(f, load(xd, at + 16), s), fma(f, load(xd, at + 24), s)
                 qa, qb, qc, qd = fma(a, a, qa), fma(b, b, qb), fma(e, e, qc), fma(g, g, qd)
@@ -127,6 +127,9 @@ def shifts(factor: Any, means: Any, shift: Any) -> None:
     for c in range(k):
         for i in range(d):
             s = 0.0
-            for j in range(i + 1):
-                s += factor[c, i, j] * means[c, j]
+            if factor.shape[1] == 1:
+                s = factor[c, 0, i] * means[c, i]
+            else:
+                for j in range(i + 1):
+                    s += factor[c, i, j] * means[c, j]
             shift[c, i] = -s

@@ -141,7 +141,7 @@ def _second(dev: Any, rx: Any, lo: int, hi: int, quadratic: Any) -> None:
 
 @jit
 def _squares(xd: Any, p: Any, mean: Any, lo: int, hi: int, linear: Any, quadratic: Any) -> None:
-    """``_first`` and the diagonal of ``_second`` at once."""
+    """``_first`` and the diagonal of ``_second`` at once; quadratic (1, d, 8)."""
     d = len(mean)
     for i in range(0, d, 2):
         mu, mv = splat(mean[i]), splat(mean[i + 1])
@@ -153,8 +153,8 @@ def _squares(xd: Any, p: Any, mean: Any, lo: int, hi: int, linear: Any, quadrati
             s, t, u, v = add(s, e), add(t, f), fma(e, a, u), fma(f, b, v)
         _add(linear, i * 8, s)
         _add(linear, i * 8 + 8, t)
-        _add(quadratic, (i * d + i) * 8, u)
-        _add(quadratic, ((i + 1) * d + i + 1) * 8, v)
+        _add(quadratic, i * 8, u)
+        _add(quadratic, i * 8 + 8, v)
 
 
 @jit
@@ -206,7 +206,8 @@ def sums(
 ) -> None:
     """Fill label and add to count (k, 8), linear (k, d, 8), quadratic (k, d, d, 8), scalars (2, 8).
 
-    A sum is kept lane by lane: row r of a block in lane r % 8. ``w`` of length 0 means 1 each.
+    A sum is kept lane by lane: row r of a block in lane r % 8. With ``diagonal`` quadratic holds
+    squares only, (k, 1, d, 8). ``w`` of length 0 means 1 each.
     """
     k, d = means.shape
     n = x.shape[1]
