@@ -181,8 +181,7 @@ def _summed(code: Index, cells: dict[str, Index]) -> tuple[Index, Index, Index]:
     ts, amount = cells["_ts"][bought], cells["_amount"][bought]
     if not len(code):
         return code, ts, amount
-    unit = grouped.dense(unit)
-    by = grouped.order_of(code, unit)
+    by = grouped.together(code, unit)
     code, unit = code[by], unit[by]
     new = np.ones(len(code), bool)
     new[1:] = (code[1:] != code[:-1]) | (unit[1:] != unit[:-1])

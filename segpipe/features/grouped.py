@@ -41,31 +41,31 @@ def dense(values: Index) -> Index:
     return group_codes(pa.array(values))
 
 
-def order_of(code: Index, values: Index) -> Index:
-    """The permutation that sorts by (code, values); rows that tie come in any order."""
-    packed = _packed(code, values)
-    return np.lexsort((values, code)) if packed is None else np.argsort(packed[0])
+def together(code: Index, hashed: Index) -> Index:
+    """A permutation that brings rows of equal (code, hash) together, by ascending code.
+
+    One sort by code and half of the hash, unless two hashes of a group agree in that half.
+    """
+    packed = code << 32 | hashed & _LOW
+    by = np.argsort(packed)
+    packed, other = packed[by], hashed[by]
+    mixed = (packed[1:] == packed[:-1]) & (other[1:] != other[:-1])
+    return np.lexsort((hashed, code)) if mixed.any() else by
 
 
 def sorted_within(code: Index, values: Index) -> Index:
     """``values`` sorted within each group; ``code`` is ascending."""
-    packed = _packed(code, values)
-    if packed is None:
-        return values[np.lexsort((values, code))]
-    keys, span, low = packed
-    keys.sort()
-    return keys - code * span + low
-
-
-def _packed(code: Index, values: Index) -> tuple[Index, int, int] | None:
-    """(code, value) as one integer each, with its span and offset; None where 63 bits are few."""
     if not len(values):
-        return np.empty(0, np.int64), 1, 0
+        return values
     low = int(values.min())
     span = int(values.max()) - low + 1
-    if (int(code.max()) + 1) * span >= 2**63:
-        return None
-    return code * span + (values - low), span, low
+    if (int(code[-1]) + 1) * span >= 2**63:
+        return values[np.lexsort((values, code))]
+    # One sort of one integer each; the codes come out as they were.
+    base = code * span - low
+    packed = base + values
+    packed.sort()
+    return packed - base
 
 
 def exact_sum(values: Index, starts: Index) -> Floats:
