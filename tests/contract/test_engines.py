@@ -498,3 +498,39 @@ def test_a_lost_dask_scheduler_is_temporary(tmp_path: Path) -> None:
         for process in (worker, scheduler):
             process.kill()
             process.wait()
+
+
+def numbered(batches: Iterator[pa.RecordBatch], name: str) -> list[tuple[str, int]]:
+    return [(name, sum(batch.num_rows for batch in batches))]
+
+
+def test_each_part_gets_what_was_left_beside_it(engine: Engine, tmp_path: Path) -> None:
+    for frame in (
+        engine.from_batches(batches_of(20), SCHEMA),
+        engine.scan(written(tmp_path, 3), None),
+    ):
+        rows = engine.fold(frame, sizes, operator.add)
+        names = [f"part {i}" for i in range(engine.parts(frame))]
+        assert len(rows) == len(names) > 1
+        found = engine.fold(frame, numbered, operator.add, beside=names)
+        assert found == list(zip(names, rows, strict=True))
+
+
+def test_a_query_has_no_parts_that_can_be_counted_on(engine: Engine) -> None:
+    frame = engine.from_batches(batches_of(3), SCHEMA)
+    assert engine.parts(engine.relate(frame, sums, SUMS)) == 0
+
+
+def test_kept_rows_are_the_rows(engine: Engine, tmp_path: Path) -> None:
+    kept = engine.scan(written(tmp_path, 4), ["value"], keep=True)
+    for _ in range(2):
+        assert values(engine, kept) == list(range(ROWS))
+    twice = engine.map_batches(kept, negated, VALUES)
+    assert values(engine, twice) == [-i for i in range(ROWS)]
+
+
+def negated(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pc.negate(batch.column("value"))], schema=VALUES)
+
+
+VALUES = pa.schema([("value", pa.int64())])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.errors import DataError
-from segpipe.fit.describe import LEVELS, _merge_levels, describe
+from segpipe.fit.describe import LEVELS, _merge_levels, conclude, describe, look_for, merge
 
 
 class Loop:
@@ -139,3 +139,28 @@ def test_level_overflow_does_not_depend_on_the_order_of_merging():
 def test_an_empty_table_is_refused():
     with pytest.raises(DataError, match="no row"):
         describe(Loop(), [[]], ["x"], [], [], 10, 0)
+
+
+def looked(table, rows, sample_rows=50, keys=("id",), cuts=(300,)):
+    look = look_for(["x"], [], keys, sample_rows, 3, rows)
+    frame = split(table, cuts)
+    return look, conclude(Loop(), frame, look, Loop().fold(frame, look, merge))
+
+
+def test_a_guessed_bound_changes_no_sample():
+    table = pa.table({"id": range(5000), "x": [float(i % 97) for i in range(5000)]})
+    plain, whole = looked(table, None)
+    guessed, found = looked(table, 5000)
+    assert guessed.bound < plain.bound
+    same(whole, found)
+
+
+def test_where_fewer_units_than_rows_exist_the_guess_is_mended():
+    # 5,000 rows of 40 entities: the bound for 5,000 entities would keep almost none of them.
+    table = pa.table(
+        {"id": [i % 40 for i in range(5000)], "x": [float(i % 40) for i in range(5000)]}
+    )
+    _, whole = looked(table, None)
+    _, found = looked(table, 5000)
+    assert found.sample.batch.num_rows == 40
+    same(whole, found)
