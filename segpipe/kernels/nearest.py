@@ -3,11 +3,17 @@
 Everything here is single-threaded and releases the GIL: callers thread over parts. Small calls
 take a NumPy path and large ones compiled loops (``nearest_jit``), with the same bits.
 
-**Sums are exact in any order.** Each term is first rounded to a fixed binary grid (2^-24 for
-weights and weighted features, 2^-16 plus 2^-40 for squared errors) by adding and subtracting a
-constant; sums of such terms are exact float64 integers in units of the grid, below 5e8 (weights,
-features) and 1.3e11 (squared errors), so parts may be merged in any order. Features on their
-2^-20 grid with integer weights are not changed at all.
+**Distances** to decide by are |x|^2 + (|c|^2 - 2 c x) in float32, each step a fused multiply-add,
+features in order: one rounding wherever it is compiled, and NumPy does the same in float64.
+Squared errors are taken from float64 or integers, never from these.
+
+**Sums are exact in any order.** Without weights, features count in units of 2^-20 (what they are
+multiples of) and squared norms in units of 2^-40, as integers. With weights each term is first
+rounded to a fixed binary grid (2^-24 for weights and weighted features, 2^-16 plus 2^-40 for
+squared errors) by adding and subtracting a constant; sums of such terms are exact float64 integers
+in units of the grid, below 5e8 (weights, features) and 1.3e11 (squared errors). So parts may be
+merged in any order. Squared errors are added up about the centres' nearest multiples of 2^-20;
+``Sums.errors`` moves them to the centres themselves.
 """
 
 from __future__ import annotations
@@ -20,6 +26,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segpipe.kernels import nearest_small
+from segpipe.kernels.nearest_small import Longs
 from segpipe.values import Block, Floats, Ints
 
 Singles = npt.NDArray[np.float32]
@@ -32,6 +40,7 @@ def _magic(bits: int) -> float:
     return 1.5 * 2.0 ** (52 - bits)
 
 
+UNIT = 2.0**20
 GRID, COARSE, FINE = _magic(24), _magic(16), _magic(40)
 
 
@@ -44,22 +53,34 @@ class Sums:
     linear: Floats
     """(k, d) weighted feature sums."""
     squared: Floats
-    """(2, k) weighted squared errors, coarse and fine part."""
+    """(2, k) weighted squared errors about ``on_grid(centres)``, coarse and fine part."""
+    centres: Floats | None = None
+    """(k, d) what the rows were assigned to; None = on the grid already, or a sum of nothing."""
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(
-            self.count + other.count, self.linear + other.linear, self.squared + other.squared
+            self.count + other.count,
+            self.linear + other.linear,
+            carried(self.squared + other.squared),
+            other.centres if self.centres is None else self.centres,
         )
 
     @property
     def errors(self) -> Floats:
         """(k,) weighted squared distances to each centre."""
-        return np.asarray(self.squared[0] + self.squared[1])
+        about = self.squared[0] + self.squared[1]
+        if self.centres is None:
+            return np.asarray(about)
+        point = on_grid(self.centres)
+        shift = point - self.centres  # |x - c|^2 = |x - p|^2 + 2 (x - p)(p - c) + |p - c|^2
+        cross = (shift * (self.linear - self.count[:, None] * point)).sum(axis=1)
+        moved = about + 2.0 * cross + self.count * np.square(shift).sum(axis=1)
+        return np.asarray(np.maximum(moved, 0.0))
 
     @property
     def inertia(self) -> float:
         """Weighted squared distances of all rows to their centres."""
-        return float(self.squared[0].sum() + self.squared[1].sum())
+        return float(self.errors.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +101,25 @@ def _compiled() -> ModuleType:
     from segpipe.kernels import nearest_jit
 
     return nearest_jit
+
+
+@functools.cache
+def _tiled() -> ModuleType:
+    from segpipe.kernels import nearest_tile_jit
+
+    return nearest_tile_jit
+
+
+def carried(squared: Floats) -> Floats:
+    """The same sums with the fine part in 0..2^-16, so that equal sums have equal bits."""
+    whole = np.floor(squared[1] * 2.0**16) * 2.0**-16
+    return np.array([squared[0] + whole, squared[1] - whole])
+
+
+def on_grid(centres: Floats) -> Floats:
+    """The nearest multiples of 2^-20."""
+    points: Floats = np.rint(np.asarray(centres, np.float64) * UNIT) / UNIT
+    return points
 
 
 def distances(x: Block, points: npt.NDArray[np.floating[Any]]) -> Singles:
@@ -111,25 +151,61 @@ def nearest(x: Block, centres: Floats, group: Ints | None = None) -> tuple[Ints,
     label (n,) int32 (the lowest of equally near ones), best (n,), second (n,) float32; second is
     inf where there is one label only.
     """
+    if group is None:
+        return _scan(x, np.ascontiguousarray(centres, np.float64), None)[:3]
     c = np.ascontiguousarray(centres, np.float32)
-    m, n = c.shape[0], x.shape[1]
-    groups = np.arange(m, dtype=np.int32) if group is None else np.asarray(group, np.int32)
-    if m * x.size > SMALL:
-        label = np.empty(n, np.int32)
-        best, second = np.empty(n, np.float32), np.empty(n, np.float32)
+    groups = np.asarray(group, np.int32)
+    if c.shape[0] * x.size > SMALL:
+        label, best, second = _empty(x.shape[1])
         _compiled().nearest(x, c, groups, label, best, second)
         return label, best, second
-    d2 = distances(x, c)
-    names = groups
-    if group is not None:
-        starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
-        d2 = np.minimum.reduceat(d2, starts, axis=0)
-        names = groups[starts]
-    at = np.argmin(d2, axis=0)
-    rows = np.arange(n)
-    best = d2[at, rows]
-    d2[at, rows] = np.inf
-    return names[at].astype(np.int32), best, d2.min(axis=0)
+    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    near = np.minimum.reduceat(distances(x, c), starts, axis=0)
+    label, best, second = nearest_small.two_least(near)
+    return groups[starts][label], best, second
+
+
+def _empty(n: int) -> tuple[Ints, Singles, Singles]:
+    return np.empty(n, np.int32), np.empty(n, np.float32), np.empty(n, np.float32)
+
+
+def _scan(x: Block, centres: Floats, sums: Longs | None) -> tuple[Ints, Singles, Singles, bool]:
+    """Label, best and second; adds to the integer sums, True unless a feature does not fit."""
+    if len(centres) * x.size > SMALL:
+        label, best, second = _empty(x.shape[1])
+        into = np.empty((0, 0), np.int64) if sums is None else sums
+        x = np.ascontiguousarray(x)
+        if _tiled().lloyd(x, centres, False, label, best, second, into):
+            return label, best, second, True
+        _tiled().lloyd(x, centres, False, label, best, second, np.empty((0, 0), np.int64))
+        return label, best, second, False
+    label, best, second = nearest_small.two_least(nearest_small.distances(x, centres))
+    return label, best, second, sums is None or nearest_small.add_rows(x, label, sums)
+
+
+def _total(x: Block, label: Ints, sums: Longs) -> bool:
+    """Add labelled rows to the integer sums; False if a feature does not fit."""
+    if x.size <= SMALL:
+        return nearest_small.add_rows(x, label, sums)
+    _, best, second = _empty(0)
+    label = np.ascontiguousarray(label, np.int32)
+    none = np.empty((0, x.shape[0]))
+    return bool(_tiled().lloyd(np.ascontiguousarray(x), none, True, label, best, second, sums))
+
+
+def _zeros(k: int, d: int) -> Longs:
+    """Integer sums of nothing: noise and k centres by features, squared norm and count."""
+    return np.zeros((k + 1, (d + 19) // 16 * 16), np.int64)
+
+
+def _from_integers(sums: Longs, centres: Floats, large: bool) -> Sums:
+    k, d = centres.shape
+    if large:
+        exact = np.empty((2, k))
+        _tiled().squared(sums, centres, exact)
+    else:
+        exact = nearest_small.squared(sums, centres)
+    return Sums(sums[1:, d + 3].astype(np.float64), sums[1:, :d] / UNIT, exact, centres)
 
 
 def squared_error(x: Block, label: Ints, centres: Floats) -> Floats:
@@ -149,10 +225,14 @@ def squared_error(x: Block, label: Ints, centres: Floats) -> Floats:
 def moments(x: Block, w: Floats | None, label: Ints, k: int) -> tuple[Floats, Floats]:
     """Exact weights (k,) and weighted feature sums (k, d) per label; noise (-1) is left out.
 
-    ``w`` None = every row weighs 1.
+    ``w`` None = every row weighs 1, which is faster.
     """
     d = x.shape[0]
-    w = np.ones(x.shape[1]) if w is None else w
+    if w is None:
+        sums = _zeros(k, d)
+        if _total(x, label, sums):
+            return sums[1:, d + 3].astype(np.float64), sums[1:, :d] / UNIT
+        w = np.ones(x.shape[1])
     count, linear = np.zeros(k), np.zeros((k, d))
     if x.size > SMALL:
         _compiled().moments(x, w, np.ascontiguousarray(label, np.int32), GRID, count, linear)
@@ -166,20 +246,13 @@ def moments(x: Block, w: Floats | None, label: Ints, k: int) -> tuple[Floats, Fl
 
 def add_up(x: Block, w: Floats | None, label: Ints, centres: Floats) -> Sums:
     """Exact sums of rows already labelled; noise (-1) is left out. ``w`` None = 1 each."""
-    k = centres.shape[0]
-    w = np.ones(x.shape[1]) if w is None else w
-    count, linear = moments(x, w, label, k)
-    error = squared_error(x, label, centres)
-    squared = np.zeros((2, k))
-    if x.size > SMALL:
-        label = np.ascontiguousarray(label, np.int32)
-        _compiled().errors(w, label, error, COARSE, FINE, squared)
-        return Sums(count, linear, squared)
-    e = w * error
-    big = (e + COARSE) - COARSE
-    squared[0] = np.bincount(label + 1, big, k + 1)[1:]
-    squared[1] = np.bincount(label + 1, ((e - big) + FINE) - FINE, k + 1)[1:]
-    return Sums(count, linear, squared)
+    centres = np.ascontiguousarray(centres, np.float64)
+    k, d = centres.shape
+    if w is None and _on_integers(centres):
+        sums = _zeros(k, d)
+        if _total(x, label, sums):
+            return _from_integers(sums, centres, x.size > SMALL)
+    return _weighted(x, np.ones(x.shape[1]) if w is None else w, label, centres)
 
 
 def assign(x: Block, centres: Floats, w: Floats | None = None) -> Assigned:
@@ -189,10 +262,36 @@ def assign(x: Block, centres: Floats, w: Floats | None = None) -> Assigned:
     ----------
     x : (d, n) float32
     centres : (k, d), compared as float32
-    w : (n,) weights; None = 1 each, which is faster.
+    w : (n,) weights; None = 1 each, which is one pass instead of several.
     """
-    label, best, second = nearest(x, centres)
-    return Assigned(label, best, second, add_up(x, w, label, centres))
+    centres = np.ascontiguousarray(centres, np.float64)
+    sums = _zeros(*centres.shape) if w is None and _on_integers(centres) else None
+    label, best, second, fits = _scan(x, centres, sums)
+    if sums is not None and fits:
+        found = _from_integers(sums, centres, len(centres) * x.size > SMALL)
+        return Assigned(label, best, second, found)
+    w = np.ones(x.shape[1]) if w is None else w
+    return Assigned(label, best, second, _weighted(x, w, label, centres))
+
+
+def _on_integers(centres: Floats) -> bool:
+    return bool(np.abs(centres).max(initial=0.0) <= nearest_small.LARGEST)
+
+
+def _weighted(x: Block, w: Floats, label: Ints, centres: Floats) -> Sums:
+    k = centres.shape[0]
+    count, linear = moments(x, w, label, k)
+    error = squared_error(x, label, on_grid(centres))
+    squared = np.zeros((2, k))
+    if x.size > SMALL:
+        label = np.ascontiguousarray(label, np.int32)
+        _compiled().errors(w, label, error, COARSE, FINE, squared)
+        return Sums(count, linear, carried(squared), centres)
+    e = w * error
+    big = (e + COARSE) - COARSE
+    squared[0] = np.bincount(label + 1, big, k + 1)[1:]
+    squared[1] = np.bincount(label + 1, ((e - big) + FINE) - FINE, k + 1)[1:]
+    return Sums(count, linear, carried(squared), centres)
 
 
 def described(x: Block, centres: Floats) -> tuple[Ints, Floats, Floats]:
@@ -201,13 +300,14 @@ def described(x: Block, centres: Floats) -> tuple[Ints, Floats, Floats]:
     Returns
     -------
     label (n,) int32, clearness (n,) 1 - d1/d2 in 0..1, and the Euclidean distance (n,) to the
-    label's centre from the float64 squared error.
+    label's centre, d1, from the float64 squared error.
     """
-    label, best, second = nearest(x, centres)
-    return label, clearness(best, second), np.sqrt(squared_error(x, label, centres))
+    label, _, second = nearest(x, centres)
+    error = squared_error(x, label, centres)
+    return label, clearness(error, second), np.sqrt(error)
 
 
-def clearness(best: Singles, second: Singles) -> Floats:
+def clearness(best: Singles | Floats, second: Singles) -> Floats:
     """1 - d1/d2 in 0..1 from squared distances; 1 where there is no other segment."""
     b, s = best.astype(np.float64), second.astype(np.float64)
     ratio = np.divide(b, s, out=np.ones_like(b), where=s > 0)

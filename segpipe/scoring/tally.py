@@ -323,7 +323,8 @@ class Counting:
         self._rows += np.rint(count).astype(np.int64)
         self._linear += sums
         if model.kind in CENTRED and model.k:
-            self._squared += kernel.add_up(x, None, segment, model.centres).squared
+            own = kernel.add_up(x, None, segment, model.centres).squared
+            self._squared = kernel.carried(self._squared + own)
         self._watching.add(batch, x, segment, score)
 
     def tally(self) -> Tally:
@@ -360,7 +361,7 @@ def merge_tallies(a: Tally, b: Tally) -> Tally:
     return Tally(
         a.rows + b.rows,
         a.linear + b.linear,
-        a.squared + b.squared,
+        kernel.carried(a.squared + b.squared),
         a.totals + b.totals,
         a.scores + b.scores,
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from segpipe.kernels import nearest as kernel
+from segpipe.kernels import nearest_small
 
 X = np.array([[0, 0.5, 0.5, 1], [0, 0, 1, 1]], np.float32)
 CENTRES = np.array([[0.25, 0.0], [0.75, 1.0]])
@@ -127,3 +128,89 @@ def test_a_described_row_by_hand(path):
     assert distance.tolist() == [17**0.5, 1, 2]
     assert clear == pytest.approx([1 - (17 / 25) ** 0.5, 1 - 1 / 3, 0], abs=1e-7)
     assert kernel.described(x, np.zeros((1, 2)))[1].tolist() == [1, 1, 1]
+
+
+def gridded(rng, shape):
+    """What a block holds: multiples of 2^-20 within +-10."""
+    return (np.round(np.clip(rng.normal(0, 3, shape), -10, 10) * 2**20) / 2**20).astype(np.float32)
+
+
+@pytest.mark.parametrize(("d", "k"), [(2, 1), (2, 2), (3, 5), (17, 12), (16, 40), (40, 3), (5, 70)])
+def test_a_step_without_weights_is_the_same_on_both_paths_and_exact(d, k, monkeypatch):
+    rng = np.random.default_rng([d, k])
+    x, centres = gridded(rng, (d, 1500)), rng.normal(0, 3, (k, d))
+    answers = []
+    for small in (0, 1 << 60):
+        monkeypatch.setattr(kernel, "SMALL", small)
+        step = kernel.assign(x, centres)
+        noisy = np.where(np.arange(1500) % 7 == 0, -1, step.label).astype(np.int32)
+        part = kernel.add_up(x, None, noisy, centres)
+        answers.append(
+            [step.label, step.best, step.second, *kernel.described(x, centres)]
+            + [s for sums in (step.sums, part) for s in (sums.count, sums.linear, sums.squared)]
+        )
+        # Against integers of any length: units of 2^-20, about the centres' grid points.
+        whole = (x.astype(np.float64) * 2**20).astype(np.int64).astype(object)
+        point = np.rint(centres * 2**20).astype(np.int64).astype(object)
+        for sums, label in ((step.sums, step.label), (part, noisy)):
+            for g in range(k):
+                own = whole[:, label == g]
+                assert sums.count[g] == own.shape[1]
+                assert [int(v * 2**20) for v in sums.linear[g]] == own.sum(axis=1).tolist()
+                exact = int(((own - point[g][:, None]) ** 2).sum())
+                assert int(sums.squared[0, g] * 2**40) + int(sums.squared[1, g] * 2**40) == exact
+    for a, b in zip(*answers, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_labels_are_those_of_float64_but_for_near_ties():
+    rng = np.random.default_rng(8)
+    x, centres = gridded(rng, (16, 4000)), rng.normal(0, 3, (50, 16))
+    step = kernel.assign(x, centres)
+    d2 = np.square(x.T.astype(float)[:, None] - centres[None]).sum(axis=2)
+    near = d2[np.arange(4000), step.label]
+    assert np.allclose(near, d2.min(axis=1), rtol=1e-5)
+    assert np.allclose(step.best, near, atol=1e-6 * np.square(x).sum(axis=0).max())
+
+
+def test_a_rows_bits_do_not_depend_on_its_place_in_the_tile():
+    rng = np.random.default_rng(9)
+    x, centres = gridded(rng, (16, 900)), rng.normal(0, 3, (70, 16))
+    whole = kernel.assign(x, centres)
+    for lo in (1, 15, 100, 127, 511, 895):
+        part = kernel.assign(np.ascontiguousarray(x[:, lo:]), centres)
+        assert np.array_equal(part.label, whole.label[lo:])
+        assert np.array_equal(part.best, whole.best[lo:])
+        assert np.array_equal(part.second, whole.second[lo:])
+
+
+def test_errors_are_about_the_centres_themselves(path):
+    """Centres between grid points and rows that all lie near one of them."""
+    x = gridded(np.random.default_rng(1), (3, 1)) + np.zeros((1, 900), np.float32)
+    centres = x[:, :1].T.astype(np.float64) + 2.0**-21 / 3
+    one = float(np.square(x[:, 0].astype(np.float64) - centres[0]).sum())
+    for w in (None, np.ones(900)):
+        assert kernel.add_up(x, w, np.zeros(900, np.int32), centres).inertia == pytest.approx(
+            900 * one, rel=1e-9
+        )
+
+
+def test_values_that_no_block_holds_are_added_up_all_the_same(path):
+    x = np.array([[0.0, 1.0, 4000.0, 4001.0]], np.float32).repeat(200, axis=1)
+    sums = kernel.assign(x, np.array([[0.5], [4000.5]])).sums
+    assert sums.count.tolist() == [400, 400]
+    assert sums.linear.tolist() == [[200], [200 * 8001.0]]
+    assert sums.errors.tolist() == [100, 100]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_emulated_fused_multiply_add(sign):
+    """2^-24 more than half a step decides the rounding, which float64 alone would lose."""
+    one = np.float32(1)
+    tiny = np.float32(2.0**-35)
+    a = np.array([one + np.float32(2.0**-12)], np.float32)  # a a = 1 + 2^-11 + 2^-24: half a step
+    c = np.array([2.0**-60], np.float32)
+    assert nearest_small.fused(a, sign * a, sign * c) == sign * np.float32(1 + 2.0**-11 + 2.0**-23)
+    assert nearest_small.fused(a, sign * a, -sign * c) == sign * np.float32(1 + 2.0**-11)
+    assert nearest_small.fused(a, sign * a, 0 * c) == sign * np.float32(1 + 2.0**-11)
+    assert nearest_small.fused(np.array([tiny]), np.array([tiny]), -one * a) == -a
