@@ -32,7 +32,7 @@ stamp=$(cat "$pins" | cksum)
 if [ "$(cat ".venv/.$what" 2>/dev/null)" != "$stamp" ] &&
     { [ "$what" != core ] || [ "$(cat .venv/.all 2>/dev/null)" != "$(cat scripts/requirements/all.txt | cksum)" ]; }; then
     echo "setup: installing $(grep -c '==' "$pins") pinned packages into .venv" >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+    .venv/bin/python -m pip install --quiet --compile --disable-pip-version-check --no-input \
         --require-hashes --no-deps -r "$pins"
     echo "$stamp" > ".venv/.$what"
 fi
