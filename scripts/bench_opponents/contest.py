@@ -30,6 +30,8 @@ class Task:
     seed: int
     model: str = "kmeans"
     """kmeans | gmm."""
+    plain: bool = False
+    """Copies: write uncompressed instead of with the writer's default codec."""
 
     @property
     def files(self) -> list[str]:

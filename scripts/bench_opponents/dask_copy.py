@@ -1,4 +1,4 @@
-"""The bare copy with dask.dataframe and its defaults."""
+"""The bare copy with dask.dataframe; its default codec is snappy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def prepare() -> Any:
 
 
 def work(task: Task, dd: Any) -> dict[str, Any]:
-    dd.read_parquet(task.data).to_parquet(task.out, write_index=False)
+    codec = {"compression": "none"} if task.plain else {}
+    dd.read_parquet(task.data).to_parquet(task.out, write_index=False, **codec)
     return {}
 
 

@@ -1,4 +1,4 @@
-"""The bare copy with Polars: streamed from the files into one file, its own defaults (zstd)."""
+"""The bare copy with Polars: streamed into one file; its default codec is zstd."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def prepare() -> Any:
 
 
 def work(task: Task, pl: Any) -> dict[str, Any]:
-    pl.scan_parquet(task.files).sink_parquet(task.out)
+    codec = {"compression": "uncompressed"} if task.plain else {}
+    pl.scan_parquet(task.files).sink_parquet(task.out, **codec)
     return {}
 
 

@@ -1,4 +1,4 @@
-"""The bare copy with Spark and its defaults."""
+"""The bare copy with Spark; its default codec is snappy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def prepare() -> Any:
 
 
 def work(task: Task, spark: Any) -> dict[str, Any]:
-    spark.read.parquet(task.data).write.parquet(task.out)
+    codec = {"compression": "none"} if task.plain else {}
+    spark.read.parquet(task.data).write.parquet(task.out, **codec)
     return {}
 
 

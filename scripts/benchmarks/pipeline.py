@@ -27,8 +27,10 @@ from benchmarks import data, measure, quality, record, segpipe_run
 
 ENGINES = ("local", "dask", "spark")
 PROGRAMS = Path(__file__).parents[1] / "bench_opponents"
+COPIES = {"local": "local_copy", "dask": "dask_copy", "spark": "spark_copy"}
 OPPONENTS: dict[str, dict[str, str]] = {
-    "copy": {"local": "local_copy", "dask": "dask_copy", "spark": "spark_copy"},
+    "copy": COPIES,  # with the engine's own default codec
+    "copy-plain": COPIES,  # uncompressed, as our label table stores floats: the faster copy
     "sklearn": {"local": "local_sklearn"},
     "minibatch": {"local": "local_minibatch"},
     "faiss": {"local": "local_faiss"},
@@ -38,7 +40,7 @@ OPPONENTS: dict[str, dict[str, str]] = {
     "mllib": {"spark": "spark_mllib"},
 }
 """Name -> engine -> program."""
-MIXTURES = ("copy", "sklearn", "mllib")
+MIXTURES = ("copy", "copy-plain", "sklearn", "mllib")
 """The other libraries have no Gaussian mixture."""
 COLUMNS = ("engine", "name", "status", "repeats", "seconds_median", "seconds_min", "seconds_max",
            "times_base", "rows_per_s", "peak_mb_max", "inertia_ratio", "inertia_ratio_max",
@@ -168,11 +170,11 @@ def _theirs(
 ) -> Side:
     def work(seed: int, source: Path, folder: Path) -> record.Row:
         task = {"data": str(source), "out": str(folder / "labels.parquet"), "k": asked.k}
-        task |= {"seed": seed, "model": asked.model}
+        task |= {"seed": seed, "model": asked.model, "plain": name == "copy-plain"}
         ran = measure.run(
             [sys.executable, PROGRAMS / f"{program}.py", json.dumps(task)], env, asked.timeout
         )
-        return told_by(ran, engine) | {"label": None if name == "copy" else "segment"}
+        return told_by(ran, engine) | {"label": None if program in COPIES.values() else "segment"}
 
     return Side(engine, name, work)
 

@@ -168,7 +168,7 @@ def plot(path: Path, title: str, bars: Sequence[tuple[str, Row, str]], unit: str
         axes.text(value["max"], at, f"  {_cell(float(value['median']))}  {note}", va="center")
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.45 * max((v["max"] for _, v, _ in bars), default=1.0))
+    axes.set_xlim(0, 1.75 * max((v["max"] for _, v, _ in bars), default=1.0))
     axes.set_xlabel(unit)
     axes.set_title(title, loc="left")
     axes.spines[["top", "right"]].set_visible(False)

@@ -44,6 +44,12 @@ def bench(asked: argparse.Namespace, told: dict[str, Any]) -> None:
     record.write(asked.out, "runs", rows)
     record.write(asked.out, "summary", summary)
     record.write_environment(asked.out, told)
+    bars = [
+        (f"segpipe {row['name']}", {m: row[f"seconds_{m}"] for m in ("median", "min", "max")}, "")
+        for row in summary
+        if row["repeats"]
+    ]
+    record.plot(asked.out / "start.png", "Small tables: the whole process", bars, "seconds")
     print(record.show(summary, COLUMNS))
 
 

@@ -195,8 +195,9 @@ def _alive(pid: int) -> bool:
 
 class TestOpponents:
     def test_default_is_everybody_who_can(self):
-        assert pipeline.chosen(None, ["spark"], "kmeans") == ["copy", "mllib"]
-        assert pipeline.chosen(None, ["local", "spark"], "gmm") == ["copy", "sklearn", "mllib"]
+        copies = ["copy", "copy-plain"]
+        assert pipeline.chosen(None, ["spark"], "kmeans") == [*copies, "mllib"]
+        assert pipeline.chosen(None, ["local", "spark"], "gmm") == [*copies, "sklearn", "mllib"]
 
     @pytest.mark.parametrize(
         ("asked", "said"), [("mllib", "runs on spark"), ("h2o", "no opponent 'h2o'")]
