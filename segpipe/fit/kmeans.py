@@ -102,13 +102,18 @@ def lloyd(x: Block, w: Floats, centres: Floats, tol: float = TOL) -> Floats:
 
     A centre that loses all its rows moves to the row farthest from its own centre.
     """
+    weight = unequal(w)
     scale = tol * float(x[:, : 1 << 16].var(axis=1).sum())
     last: Ints | None = None
     for _ in range(MAX_STEPS):
-        label, best, _ = kernel.nearest(x, centres)
+        if weight is None:
+            step = kernel.assign(x, centres)
+            label, best, count, linear = step.label, step.best, step.sums.count, step.sums.linear
+        else:
+            label, best, _ = kernel.nearest(x, centres)
+            count, linear = kernel.moments(x, weight, label, centres.shape[0])
         if last is not None and np.array_equal(label, last):
             break
-        count, linear = kernel.moments(x, w, label, centres.shape[0])
         new = np.divide(linear, count[:, None], out=centres.copy(), where=count[:, None] > 0)
         empty = np.flatnonzero(count == 0)
         if len(empty):
@@ -118,6 +123,11 @@ def lloyd(x: Block, w: Floats, centres: Floats, tol: float = TOL) -> Floats:
         if moved <= scale and not len(empty):
             break
     return centres
+
+
+def unequal(w: Floats) -> Floats | None:
+    """The weights; None if they are all the same, which only scales the sums."""
+    return None if len(w) and w.min() == w.max() > 0 else w
 
 
 def in_threads(fn: Callable[[T], R], items: Sequence[T], work: int) -> list[R]:
@@ -137,7 +147,9 @@ def subset(n: int, rows: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.i
 
 def _ranked(x: Block, w: Floats, runs: Sequence[Floats]) -> list[Floats]:
     """The runs within CLOSE of the least inertia, from the best on, near-copies left out."""
-    inertia = in_threads(lambda c: kernel.lloyd_sums(x, w, c).inertia, runs, x.size * len(runs[0]))
+    weight = unequal(w)
+    work = x.size * len(runs[0])
+    inertia = in_threads(lambda c: kernel.lloyd_sums(x, weight, c).inertia, runs, work)
     kept: list[int] = []
     for i in sorted(range(len(runs)), key=lambda i: inertia[i]):
         if not kept or inertia[kept[-1]] * (1 + 1e-5) < inertia[i] <= inertia[kept[0]] * CLOSE:
