@@ -43,7 +43,8 @@ cat > .venv/bin/segpipe <<STUB
 #!$PWD/.venv/bin/python
 import sys
 from segpipe.cli import main
-sys.exit(main())
+if __name__ == "__main__":  # processes that Dask starts import this file
+    sys.exit(main())
 STUB
 chmod +x .venv/bin/segpipe
 .venv/bin/python -m compileall -q segpipe
