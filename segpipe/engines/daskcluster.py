@@ -85,7 +85,14 @@ def _embedded(
     )
     options.setdefault("local_directory", spill)
     with dask.config.set({"distributed.nanny.pre-spawn-environ": ONE_THREAD}):
-        return distributed.LocalCluster(processes=True, **options)
+        try:
+            return distributed.LocalCluster(processes=True, **options)
+        except RuntimeError as error:  # "Nanny failed to start": no memory, no time, no processes
+            raise TemporaryError(
+                f"the Dask workers of this machine did not start: {error}",
+                "free memory, or retry; a script that runs segpipe needs "
+                'if __name__ == "__main__": around what it does',
+            ) from error
 
 
 def _nobody(reasons: str) -> TemporaryError:
