@@ -17,10 +17,14 @@ from segpipe.values import Block, Floats, Ints
 START_ROWS = 32_768
 """Rows on which starts compete; the best few are then brought to convergence on all rows."""
 FINALISTS = 2
+HEATS, FIRST = 4, 12
+"""Starts that are brought to convergence on those rows: the best after so many steps."""
 CLOSE = 1.003
 """Starts whose inertia is beyond this times the best are not worth the full rows."""
 START_TOL, TOL = 3e-5, 1e-5
 """Movement of the centres, in total variances, that ends a start and a fit on many rows."""
+GAIN = 0.1
+"""A step that gains less than this times the tolerance, of the inertia, ends a fit too."""
 MAX_STEPS = 300
 THREADED = 1 << 22
 """Multiply-adds of one Lloyd step above which starts run in threads (the kernels free the GIL)."""
@@ -59,6 +63,9 @@ def fit_kmeans(
         few = subset(x.shape[1], max(START_ROWS, 64 * k), seed)
         xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
         starts = kmeans_starts(xs, ws, k, n_init, seed)
+        if n_init > HEATS:  # a start that lags after a few steps does not win
+            runs = in_threads(lambda c: lloyd(xs, ws, c, START_TOL, FIRST), starts, xs.size * k)
+            starts = _ranked(xs, ws, runs, np.inf)[:HEATS]
         runs = in_threads(lambda c: lloyd(xs, ws, c, START_TOL), starts, xs.size * k)
         finalists = _ranked(xs, ws, runs)[:FINALISTS]
         tol = 0.0 if few is None else TOL
@@ -97,15 +104,17 @@ def greedy_start(x: Block, w: Floats, k: int, rng: np.random.Generator) -> Float
     return np.ascontiguousarray(x[:, chosen].T, np.float64)
 
 
-def lloyd(x: Block, w: Floats, centres: Floats, tol: float = TOL) -> Floats:
-    """Lloyd steps until no label changes or the centres move less than tol of the variance.
+def lloyd(x: Block, w: Floats, centres: Floats, tol: float = TOL, steps: int = MAX_STEPS) -> Floats:
+    """At most so many Lloyd steps; fewer if no label changes or the centres hardly move.
+
+    ``tol`` is the squared movement in total variances; see GAIN.
 
     A centre that loses all its rows moves to the row farthest from its own centre.
     """
     weight = unequal(w)
     scale = tol * float(x[:, : 1 << 16].var(axis=1).sum())
     last: Ints | None = None
-    for _ in range(MAX_STEPS):
+    for _ in range(steps):
         if weight is None:
             step = kernel.assign(x, centres)
             label, best, count, linear = step.label, step.best, step.sums.count, step.sums.linear
@@ -118,9 +127,12 @@ def lloyd(x: Block, w: Floats, centres: Floats, tol: float = TOL) -> Floats:
         empty = np.flatnonzero(count == 0)
         if len(empty):
             new[empty] = _farthest(x, w, best, len(empty))
-        moved = float(np.square(new - centres).sum())
+        shift = np.square(new - centres).sum(axis=1)
+        error = best.sum(dtype=np.float64) if weight is None else (weight * best).sum()
+        # Moving the centres to the means gains exactly count times shift.
+        settled = shift.sum() <= scale or float((count * shift).sum()) <= GAIN * tol * float(error)
         centres, last = new, label
-        if moved <= scale and not len(empty):
+        if settled and not len(empty):
             break
     return centres
 
@@ -145,14 +157,14 @@ def subset(n: int, rows: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.i
     return np.sort(np.random.default_rng([seed, n]).choice(n, rows, replace=False))
 
 
-def _ranked(x: Block, w: Floats, runs: Sequence[Floats]) -> list[Floats]:
-    """The runs within CLOSE of the least inertia, from the best on, near-copies left out."""
+def _ranked(x: Block, w: Floats, runs: Sequence[Floats], close: float = CLOSE) -> list[Floats]:
+    """The runs within ``close`` of the least inertia, from the best on, near-copies left out."""
     weight = unequal(w)
     work = x.size * len(runs[0])
     inertia = in_threads(lambda c: kernel.lloyd_sums(x, weight, c).inertia, runs, work)
     kept: list[int] = []
     for i in sorted(range(len(runs)), key=lambda i: inertia[i]):
-        if not kept or inertia[kept[-1]] * (1 + 1e-5) < inertia[i] <= inertia[kept[0]] * CLOSE:
+        if not kept or inertia[kept[-1]] * (1 + 1e-5) < inertia[i] <= inertia[kept[0]] * close:
             kept.append(i)
     return [runs[i] for i in kept]
 
