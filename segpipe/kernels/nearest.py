@@ -110,6 +110,13 @@ def _tiled() -> ModuleType:
     return nearest_tile_jit
 
 
+@functools.cache
+def _summed() -> ModuleType:
+    from segpipe.kernels import nearest_sums_jit
+
+    return nearest_sums_jit
+
+
 def carried(squared: Floats) -> Floats:
     """The same sums with the fine part in 0..2^-16, so that equal sums have equal bits."""
     whole = np.floor(squared[1] * 2.0**16) * 2.0**-16
@@ -202,7 +209,7 @@ def _from_integers(sums: Longs, centres: Floats, large: bool) -> Sums:
     k, d = centres.shape
     if large:
         exact = np.empty((2, k))
-        _tiled().squared(sums, centres, exact)
+        _summed().squared(sums, centres, exact)
     else:
         exact = nearest_small.squared(sums, centres)
     return Sums(sums[1:, d + 3].astype(np.float64), sums[1:, :d] / UNIT, exact, centres)
