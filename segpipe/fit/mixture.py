@@ -37,6 +37,8 @@ TRIALS = 3
 """Starts of every covariance type before the hopeless types are dropped."""
 HOPELESS, BEHIND = 0.5, 0.02
 """Nats per row of the BIC by which a type falls out after the starts, and before all rows."""
+CATCH_UP = 0.1
+"""Nats per row behind the best start that a finalist may be."""
 SAME = 0.05
 """Root mean squared difference of the means, and of the covariances, of one optimum's runs."""
 PART = 16_384
@@ -237,10 +239,13 @@ def _contenders(runs: dict[str, list[Run]], fitted: int, rows: float, margin: fl
 
 
 def _finalists(runs: Sequence[Run]) -> list[MixtureModel]:
-    """The FINALISTS likeliest runs that lead to different optima."""
+    """The FINALISTS likeliest runs that lead to different optima, none of them far behind."""
     kept: list[MixtureModel] = []
-    for model, _ in sorted(runs, key=lambda run: -run[1]):
-        if len(kept) < FINALISTS and not any(_same(model, other) for other in kept):
+    best = max(level for _, level in runs)
+    for model, level in sorted(runs, key=lambda run: -run[1]):
+        # The worse a start the slower it ends, and it seldom makes up for more than this.
+        close = level >= best - CATCH_UP and len(kept) < FINALISTS
+        if close and not any(_same(model, other) for other in kept):
             kept.append(model)
     return kept
 
