@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -193,17 +194,27 @@ def _cell_bytes(kind: pa.DataType) -> int:
 
 
 def regroup(batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Batches:
-    """Whole key groups from batches sorted by ``keys``: about 65,536 rows each, or one group."""
+    """Whole key groups from batches sorted by ``keys``: about 65,536 rows each, or one group.
+
+    Of large batches only the group that two of them share is copied.
+    """
     pending: list[pa.RecordBatch] = []
     rows, full = 0, BATCH_ROWS
     for batch in batches:
         if not batch.num_rows:
             continue
-        pending.append(batch)
-        rows += batch.num_rows
+        start = 0
+        if pending and batch.num_rows > BATCH_ROWS // 2:
+            same = _equal(batch, keys, pending[-1])
+            if not same.all():
+                start = int(np.argmin(same))
+                yield pa.concat_batches([*pending, batch.slice(0, start)])
+                pending, rows, full = [], 0, BATCH_ROWS // 2
+        pending.append(batch.slice(start))
+        rows += pending[-1].num_rows
         if rows < full:
             continue
-        whole = pa.concat_batches(pending)
+        whole = pa.concat_batches(pending) if len(pending) > 1 else pending[0]
         cut = _last_group(whole, keys)
         if cut:
             yield whole.slice(0, cut)
@@ -216,10 +227,17 @@ def regroup(batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Batches:
 
 def _last_group(batch: pa.RecordBatch, keys: Sequence[str]) -> int:
     """Row at which the last key group starts."""
+    same = _equal(batch, keys, batch)
+    return 0 if same.all() else batch.num_rows - int(np.argmin(same[::-1]))
+
+
+def _equal(
+    batch: pa.RecordBatch, keys: Sequence[str], other: pa.RecordBatch
+) -> npt.NDArray[np.bool_]:
+    """Rows of ``batch`` whose key is that of the last row of ``other``."""
     same = np.ones(batch.num_rows, dtype=bool)
     for key in keys:
-        column = batch.column(key)
-        last = column[-1]
+        column, last = batch.column(key), other.column(key)[-1]
         if not last.is_valid:
             equal = pc.is_null(column)
         elif pa.types.is_floating(column.type) and last.as_py() != last.as_py():
@@ -227,7 +245,7 @@ def _last_group(batch: pa.RecordBatch, keys: Sequence[str]) -> int:
         else:
             equal = pc.fill_null(pc.equal(column, last), False)
         same &= equal.to_numpy(zero_copy_only=False)
-    return 0 if same.all() else batch.num_rows - int(np.argmin(same[::-1]))
+    return same
 
 
 def sort_nulls_first(table: pa.Table, names: Sequence[str]) -> pa.Table:

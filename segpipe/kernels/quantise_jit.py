@@ -16,6 +16,6 @@ def quantise(values: Any, fill: float, centre: float, factor: float, out: Any) -
     for i in range(values.size):
         value = np.float64(values[i])
         # The difference is NaN for NaN and for both infinities, and 0 otherwise.
-        value = value if value - value == 0.0 else fill
-        value = min(max((value - centre) * factor, -LIMIT), LIMIT)
-        out[i] = np.float32(((value + WHOLE) - WHOLE) * CELL)
+        usable = value if value - value == 0.0 else fill
+        inside = min(max((usable - centre) * factor, -LIMIT), LIMIT)
+        out[i] = np.float32(((inside + WHOLE) - WHOLE) * CELL)

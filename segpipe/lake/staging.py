@@ -267,7 +267,7 @@ def _parquet(sink: Any, table: pa.Table) -> pq.ParquetWriter:
 
 
 def _incompressible(column: pa.ChunkedArray) -> bool:
-    """What zstd takes time for and hardly shrinks, by the first rows: measured floats, codes, nulls.
+    """What zstd takes time for and hardly shrinks, by the first rows: floats, codes, nulls.
 
     On measured floats it would take as long as all the rest of writing, and save a few percent.
     """
