@@ -31,8 +31,9 @@ from segpipe.kernels.nearest_small import Longs
 from segpipe.values import Block, Floats, Ints
 
 Singles = npt.NDArray[np.float32]
-SMALL = 1 << 18
-"""Multiply-adds below which NumPy beats the import of numba (a third of a second, once)."""
+SMALL, WARM = 1 << 17, 1 << 13
+"""Multiply-adds below which NumPy beats the import of numba (a third of a second, once), and below
+which it beats a call of the loops once they are there."""
 
 
 def _magic(bits: int) -> float:
@@ -176,9 +177,14 @@ def _empty(n: int) -> tuple[Ints, Singles, Singles]:
     return np.empty(n, np.int32), np.empty(n, np.float32), np.empty(n, np.float32)
 
 
+def _pays(work: int) -> bool:
+    """Whether so many multiply-adds go to the compiled step; the bits are the same."""
+    return work > SMALL or (work > WARM and _tiled.cache_info().currsize > 0)
+
+
 def _scan(x: Block, centres: Floats, sums: Longs | None) -> tuple[Ints, Singles, Singles, bool]:
     """Label, best and second; adds to the integer sums, True unless a feature does not fit."""
-    if len(centres) * x.size > SMALL:
+    if _pays(len(centres) * x.size):
         label, best, second = _empty(x.shape[1])
         into = np.empty((0, 0), np.int64) if sums is None else sums
         x = np.ascontiguousarray(x)
@@ -192,7 +198,7 @@ def _scan(x: Block, centres: Floats, sums: Longs | None) -> tuple[Ints, Singles,
 
 def _total(x: Block, label: Ints, sums: Longs) -> bool:
     """Add labelled rows to the integer sums; False if a feature does not fit."""
-    if x.size <= SMALL:
+    if not _pays(x.size):
         return nearest_small.add_rows(x, label, sums)
     _, best, second = _empty(0)
     label = np.ascontiguousarray(label, np.int32)
@@ -258,7 +264,7 @@ def add_up(x: Block, w: Floats | None, label: Ints, centres: Floats) -> Sums:
     if w is None and _on_integers(centres):
         sums = _zeros(k, d)
         if _total(x, label, sums):
-            return _from_integers(sums, centres, x.size > SMALL)
+            return _from_integers(sums, centres, _pays(x.size))
     return _weighted(x, np.ones(x.shape[1]) if w is None else w, label, centres)
 
 
@@ -275,7 +281,7 @@ def assign(x: Block, centres: Floats, w: Floats | None = None) -> Assigned:
     sums = _zeros(*centres.shape) if w is None and _on_integers(centres) else None
     label, best, second, fits = _scan(x, centres, sums)
     if sums is not None and fits:
-        found = _from_integers(sums, centres, len(centres) * x.size > SMALL)
+        found = _from_integers(sums, centres, _pays(len(centres) * x.size))
         return Assigned(label, best, second, found)
     w = np.ones(x.shape[1]) if w is None else w
     return Assigned(label, best, second, _weighted(x, w, label, centres))

@@ -53,18 +53,16 @@ def by_mask(
 
 
 @jit
-def flush(lanes: Any, sums: Any) -> None:
+def flush(lanes: Any, sums: Any, turned: Any) -> None:
     """Empty the lanes into the sums (k + 1, width), whose first row is noise."""
     k, width = sums.shape
-    at = 0
-    for g in range(1, k):
-        for j in range(width):
-            total = 0
-            for _ in range(LANES):
-                total += lanes[at]
-                lanes[at] = 0
-                at += 1
-            sums[g, j] += total
+    flat, none = sums.reshape(sums.size), splat(np.int32(0))
+    for to in range(width, k * width, LANES):
+        at = (to - width) * LANES
+        turn(lanes, at, LANES, turned)
+        for i in range(LANES):
+            add_to(flat, to, turned, i * LANES)
+            store(lanes, at + i * LANES, none)
 
 
 @jit

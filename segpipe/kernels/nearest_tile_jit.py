@@ -54,7 +54,7 @@ def room(size: int) -> Any:
 @jit
 def tile_rows(d: int) -> int:
     """Rows of a tile."""
-    return max(2 * STEP, min(1024, PACKED // d // STEP * STEP))
+    return max(STEP, min(1024, PACKED // d // STEP * STEP))
 
 
 @jit
@@ -262,7 +262,7 @@ def lloyd(
             by_mask(ints, names, where, rows, used, width, k, lanes)
             held += rows // LANES
             if held + rows // LANES > FLUSH or lo + rows >= n:
-                flush(lanes, sums)
+                flush(lanes, sums, turned)
                 held = 0
         else:
             by_row(ints, names, where, rows, sums, turned)

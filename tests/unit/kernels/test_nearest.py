@@ -19,7 +19,8 @@ def table(seed, d=7, n=3000):
 
 @pytest.fixture(params=["numpy", "compiled"])
 def path(request, monkeypatch):
-    monkeypatch.setattr(kernel, "SMALL", 0 if request.param == "compiled" else 1 << 60)
+    for limit in ("SMALL", "WARM"):
+        monkeypatch.setattr(kernel, limit, 0 if request.param == "compiled" else 1 << 60)
 
 
 def test_four_points(path):
@@ -62,6 +63,7 @@ def test_both_paths_have_the_same_bits(d, monkeypatch):
     answers = []
     for small in (0, 1 << 60):
         monkeypatch.setattr(kernel, "SMALL", small)
+        monkeypatch.setattr(kernel, "WARM", small)
         label, *rest = kernel.nearest(x, centres)
         sums = kernel.add_up(x, w, label, centres)
         grouped = kernel.nearest(x, centres, group)
@@ -142,6 +144,7 @@ def test_a_step_without_weights_is_the_same_on_both_paths_and_exact(d, k, monkey
     answers = []
     for small in (0, 1 << 60):
         monkeypatch.setattr(kernel, "SMALL", small)
+        monkeypatch.setattr(kernel, "WARM", small)
         step = kernel.assign(x, centres)
         noisy = np.where(np.arange(1500) % 7 == 0, -1, step.label).astype(np.int32)
         part = kernel.add_up(x, None, noisy, centres)
