@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 from segpipe.kernels import nearest
 
 ROWS, BLOCK = 1 << 19, 1 << 16
+pytestmark = pytest.mark.bench
 SHAPES = [(16, 8), (16, 64), (8, 5), (64, 64), (4, 12), (2, 2), (64, 4), (256, 100)]
 
 
