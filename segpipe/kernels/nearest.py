@@ -317,6 +317,10 @@ def described(x: Block, centres: Floats) -> tuple[Ints, Floats, Floats]:
     """
     label, _, second = nearest(x, centres)
     error = squared_error(x, label, centres)
+    if x.size > SMALL:
+        clear, distance = np.empty_like(error), np.empty_like(error)
+        _compiled().clearness(error, second, clear, distance)
+        return label, clear, distance
     return label, clearness(error, second), np.sqrt(error)
 
 

@@ -159,3 +159,13 @@ def errors(w: Any, label: Any, error: Any, coarse: float, fine: float, squared: 
             big = (e + coarse) - coarse
             squared[0, g] += big
             squared[1, g] += ((e - big) + fine) - fine
+
+
+@jit
+def clearness(error: Any, second: Any, clear: Any, distance: Any) -> None:
+    """1 - d1/d2 in 0..1 (1 / 0 counts as 1) and d1, from squared distances."""
+    for r in range(len(error)):
+        e, s = error[r], np.float64(second[r])
+        ratio = e / (s if s > 0 else 1.0) if s > 0 else 1.0
+        clear[r] = min(max(1.0 - np.sqrt(ratio), 0.0), 1.0)
+        distance[r] = np.sqrt(e)
