@@ -263,6 +263,7 @@ def _packed(group: Any) -> Any:
 def _run(group: Any, job: _Job, beside: Sequence[bytes] = ()) -> Any:
     """A part, in a worker."""
     pa.set_cpu_count(1)
+    frames.settle_memory()
     opened = pickle.loads(group) if isinstance(group, bytes) else group
     return job.step(job.work(job.open(opened)), *map(pickle.loads, beside))
 

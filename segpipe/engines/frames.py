@@ -26,7 +26,7 @@ State = TypeVar("State")
 Batches = Iterator[pa.RecordBatch]
 Step = Callable[[Batches], State]
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = tables.BATCH_ROWS
 """No source hands out larger batches."""
 PART_ROWS = 2_000_000
 """A part of a large table: seconds of work, so that a lost task costs little."""
@@ -260,6 +260,17 @@ def sort_nulls_first(table: pa.Table, names: Sequence[str]) -> pa.Table:
         pa.table(columns, names=keys), sort_keys=[(key, "ascending") for key in keys]
     )
     return table.take(order)
+
+
+def settle_memory() -> None:
+    """Arrow's memory of this process from jemalloc, unless the environment names another.
+
+    Holding a decoded table, Arrow's default (mimalloc) spends 2-5 times as long in the kernel
+    (DECISIONS.md).
+    """
+    named = os.environ.get("ARROW_DEFAULT_MEMORY_POOL")
+    if not named and "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 def cores() -> int:

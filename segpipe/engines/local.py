@@ -40,6 +40,7 @@ class LocalEngine:
     def __init__(
         self, *, memory: str | int = "auto", io: str = "auto", workers: int = 0, parts: int = 0
     ) -> None:
+        frames.settle_memory()
         self._io = io
         self._workers = workers or frames.cores()
         self._parts = parts

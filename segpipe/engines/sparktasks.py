@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from segpipe.engines.frames import Batches, Conform, Parts, Work
+from segpipe.engines.frames import Batches, Conform, Parts, Work, settle_memory
 from segpipe.engines.sparkerrors import carried, packed, unpacked
 
 STATES = pa.schema([("part", pa.int64()), ("state", pa.binary())])
@@ -118,5 +118,6 @@ class Task:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Batches:
         """One partition."""
         pa.set_cpu_count(1)  # as many tasks as cores run already
+        settle_memory()
         with carried():
             yield from self.out(self.work(self.open(batches)))
