@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from segpipe.values import Floats, Ints
 
-GRID_BITS = 26
-"""Values are split into a part of 26 bits below the column's largest and 26 more, so that each
-part's sum is exact for 1e8 of the largest rows."""
-ROOM = 4096.0
-"""New rows may exceed the described magnitude so many times before they count as that."""
+GRID_BITS = 36
+"""Values are rounded to so many bits below the column's largest: exact sums of ``BLOCK`` rows fit
+the 53 bits of a float64, and a mean is right to 1e-11 of the largest value."""
+BLOCK = 1 << 16
+COARSE_BITS = 24
+"""The sums of blocks are kept in two parts, each exact for 1e8 of the largest rows."""
 SMALL = 1 << 14
 """Rows below which NumPy beats the import of numba."""
 
@@ -31,30 +32,40 @@ def _compiled() -> ModuleType:
 
 
 def add_column(
-    values: npt.NDArray[Any], at: Ints, magnitude: float, sums: Floats, present: Counts
+    values: npt.NDArray[Any],
+    at: Ints,
+    magnitude: float,
+    sums: Floats,
+    present: Counts,
+    counts: Counts | None = None,
 ) -> None:
     """Add the finite ``values`` of each group to ``sums``, and their number to ``present``.
 
     Parameters
     ----------
-    values : (n,) float64 or float32
+    values : (n,) float64 or float32, n any; finite ones are within +-``magnitude``
     at : (n,) int32 group of each row, 0 .. groups - 1
     magnitude : the column's largest absolute value, >= 0
     sums : (2, groups) coarse and fine part, added to in place
     present : (groups,) added to in place
+    counts : (groups,) rows of each group, if the caller has them and n <= ``BLOCK``
     """
+    counts = counts if len(values) <= BLOCK else None
     exponent = math.ceil(math.log2(magnitude)) if magnitude > 0 else 0
-    limit = ROOM * 2.0**exponent
-    # Adding and taking away 1.5 * 2^52 grids rounds to the grid, half to even, as rint does.
-    coarse = 1.5 * 2.0 ** (52 + exponent - GRID_BITS)
-    fine = coarse * 2.0**-GRID_BITS
-    if len(values) > SMALL:
-        _compiled().add_column(values, at, limit, coarse, fine, sums, present)
-        return
-    groups = len(present)
-    finite = np.isfinite(values)
-    value = np.clip(np.where(finite, values, 0.0).astype(np.float64), -limit, limit)
-    big = (value + coarse) - coarse
-    sums[0] += np.bincount(at, big, groups)
-    sums[1] += np.bincount(at, ((value - big) + fine) - fine, groups)
-    present += np.bincount(at[finite], minlength=groups)
+    # Adding and taking away 1.5 * 2^52 grids rounds to the grid, half to even.
+    grid = 1.5 * 2.0 ** (52 + exponent - GRID_BITS)
+    coarse = 1.5 * 2.0 ** (52 + exponent - COARSE_BITS)
+    for start in range(0, len(values), BLOCK):
+        part, group = values[start : start + BLOCK], at[start : start + BLOCK]
+        block = np.zeros(len(present))
+        present += np.bincount(group, minlength=len(present)) if counts is None else counts
+        if len(part) > SMALL:
+            _compiled().add_column(part, group, grid, block, present)
+        else:
+            finite = np.isfinite(part)
+            value = np.where(finite, part, 0.0).astype(np.float64)
+            block += np.bincount(group, (value + grid) - grid, len(present))
+            present -= np.bincount(group[~finite], minlength=len(present))
+        big = (block + coarse) - coarse
+        sums[0] += big
+        sums[1] += block - big

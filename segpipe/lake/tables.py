@@ -25,8 +25,8 @@ from segpipe.lake.uris import absolute
 from segpipe.values import Fragment, Table
 
 BATCH_ROWS = 65_520
-"""An odd number of cache lines of float32: at 65,536 the features of a block would share cache sets,
-and the nearest-centre kernel would wait for memory a third longer."""
+"""An odd number of cache lines of float32: at 65,536 the features of a block would share cache
+sets, and the nearest-centre kernel would wait for memory a third longer."""
 _OPTIONS: Mapping[str, frozenset[str]] = {
     "parquet": frozenset(),
     "delta": frozenset({"version"}),
@@ -179,8 +179,8 @@ def read(
 ) -> Iterator[pa.RecordBatch]:
     """Rows of ``fragment`` that pass the filters: ``columns`` (None: all) in the asked order.
 
-    Batches hold at most ``BATCH_ROWS`` rows and may be empty. Raises DataError 65 for a file that breaks
-    off, TemporaryError 75 for one that disappeared since ``open_table``.
+    Batches hold at most ``BATCH_ROWS`` rows and may be empty. Raises DataError 65 for a file that
+    breaks off, TemporaryError 75 for one that disappeared since ``open_table``.
     """
     asked = table.schema.names if columns is None else list(columns)
     filters = [_compiled(text) for text in table.filters]

@@ -228,10 +228,10 @@ class Watching:
     ) -> None:
         """Take in a batch, its block, its labels and its scores, where they are known."""
         watch, at = self._watch, segment + np.int32(1)
+        counts = np.bincount(at, minlength=self._present.shape[1]) if watch.numeric else None
         for j, name in enumerate(watch.numeric):
-            add_column(
-                floats(batch.column(name)), at, watch.magnitude[j], self._raw[j], self._present[j]
-            )
+            values, sums, present = floats(batch.column(name)), self._raw[j], self._present[j]
+            add_column(values, at, watch.magnitude[j], sums, present, counts)
         if watch.detector is None:
             return
         score = watch.detector.score(x) if score is None else score

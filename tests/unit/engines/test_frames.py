@@ -30,7 +30,7 @@ def test_nulls_and_nans_are_keys_like_any_other(monkeypatch: pytest.MonkeyPatch)
     nan = float("nan")
     parts = [batch([None, None]), batch([None, 1, nan]), batch([nan, nan])]
     found = [[str(v) for v in b.column("k").to_pylist()] for b in frames.regroup(parts, ["k"])]
-    assert sum(found, []) == ["None"] * 3 + ["1.0"] + ["nan"] * 3
+    assert [key for keys in found for key in keys] == ["None"] * 3 + ["1.0"] + ["nan"] * 3
     assert sum(len(set(keys)) for keys in found) == 3  # no group is in two batches
 
 
