@@ -11,12 +11,18 @@ import functools
 from types import ModuleType
 
 import numpy as np
+import numpy.typing as npt
 
 from segpipe.kernels.nearest import SMALL, Singles
 from segpipe.values import Block, Floats
 
 LANES = 16
 """The compiled loop takes multiples of this many micro-clusters."""
+
+
+NEAR = 24
+"""Micro-clusters among which the usual mass is looked for first: it holds .05 of 128 on average
+within seven."""
 
 
 @functools.cache
@@ -83,14 +89,30 @@ def usual_place(x: Block, centres: Floats, share: Floats, spread: Floats, mass: 
 
     For a few flagged rows; NumPy only.
     """
-    n = x.shape[1]
-    order = np.argsort(_distances(x, centres, spread), axis=0, kind="stable")
-    left, seen, place = np.full(n, mass), np.zeros(n), np.zeros(x.shape)
-    for at in order:
+    d2 = np.ascontiguousarray(_distances(x, centres, spread).T)
+    k, few = len(share), min(NEAR, len(share))
+    near = np.sort(np.argpartition(d2, few - 1, axis=1)[:, :few], axis=1)
+    place, left = _gathered(d2, near, centres, share, mass)
+    # Rows among clusters so small that the nearest few do not hold the mass.
+    short = np.flatnonzero(left > 0)
+    if len(short) and few < k:
+        every = np.broadcast_to(np.arange(k), (len(short), k))
+        place[short], _ = _gathered(d2[short], every, centres, share, mass)
+    return np.ascontiguousarray(place.T)
+
+
+def _gathered(
+    d2: Singles, near: npt.NDArray[np.intp], centres: Floats, share: Floats, mass: float
+) -> tuple[Floats, Floats]:
+    """(n, d) mean of the mass over the clusters ``near`` (n, m), and the mass that was missing."""
+    n = len(d2)
+    order = np.argsort(np.take_along_axis(d2, near, axis=1), axis=1, kind="stable")
+    left, seen, place = np.full(n, mass), np.zeros(n), np.zeros((n, centres.shape[1]))
+    for at in np.take_along_axis(near, order, axis=1).T:
         take = np.minimum(share[at], left)
         left -= take
         seen += take
-        place += take * centres[at].T
+        place += take[:, None] * centres[at]
         if not left.any():
             break
-    return np.asarray(place / seen)
+    return place / seen[:, None], left

@@ -88,22 +88,32 @@ def _texts(
     """Value and usual value of the chosen inputs as text, (n * reasons,), row by row."""
     count = best.shape[0]
     restored = scaler.restore(place.T)
+    size = best.size
+    value, usual, words = np.zeros(size), np.zeros(size), np.zeros(size, bool)
     at: list[npt.NDArray[np.intp]] = [np.empty(0, np.intp)]
-    value, usual = [pa.array([], pa.string())], [pa.array([], pa.string())]
+    said, near = [pa.array([], pa.string())], [pa.array([], pa.string())]
     for i, item in enumerate(scaler.inputs):
         rank, row = np.nonzero(best == i)
         if not len(row):
             continue
-        column, near = batch.column(item.name).take(pa.array(row)), restored[item.name][row]
-        at.append(row * count + rank)
+        column, place_of = batch.column(item.name).take(pa.array(row)), restored[item.name][row]
+        where = row * count + rank
         if item.kind == "number":
-            value.append(as_texts(numbers(column)))
-            usual.append(as_texts(near))
-        else:
-            value.append(texts(column))
-            usual.append(pa.array(near, pa.string()))
-    order = pa.array(np.argsort(np.concatenate(at)))
-    return pa.concat_arrays(value).take(order), pa.concat_arrays(usual).take(order)
+            value[where], usual[where] = numbers(column), place_of
+            continue
+        words[where] = True
+        at.append(where)
+        said.append(texts(column))
+        near.append(pa.array(place_of, pa.string()))
+    if not words.any():
+        return as_texts(value), as_texts(usual)
+    # Rows of text lie behind the numbers, and are taken to their places.
+    source = np.arange(size)
+    source[np.concatenate(at)] = size + np.arange(int(words.sum()))
+    return tuple(  # type: ignore[return-value]
+        pa.concat_arrays([as_texts(found), *parts]).take(pa.array(source))
+        for found, parts in ((value, said), (usual, near))
+    )
 
 
 def as_texts(values: Floats) -> pa.Array:
