@@ -48,3 +48,10 @@ if __name__ == "__main__":  # processes that Dask starts import this file
 STUB
 chmod +x .venv/bin/segpipe
 .venv/bin/python -m compileall -q segpipe
+# numba's machine code, once a version: half a minute that no run pays for
+kernels=$(cat segpipe/kernels/*.py | cksum)
+if [ "$(cat .venv/.kernels 2>/dev/null)" != "$kernels" ]; then
+    echo "setup: compiling the kernels, once" >&2
+    .venv/bin/python -m segpipe.warm >/dev/null 2>.venv/warm.log || { tail -n 3 .venv/warm.log >&2; exit 70; }
+    echo "$kernels" > .venv/.kernels
+fi
