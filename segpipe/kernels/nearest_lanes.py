@@ -101,40 +101,89 @@ def _limb(builder: Any, even: Any, odd: Any, by: Any) -> Any:
     return builder.bitcast(builder.or_(low, high), INTS.ir)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def turn(typing: Any, source: Any, at: Any, stride: Any, target: Any) -> Any:
-    """Transpose 16 x 16 int32: lines ``stride`` apart from ``source[at]`` on, into ``target``.
+def _turned(builder: Any, lines: list[Any]) -> list[Any]:
+    """16 x 16 int32 transposed: each of four rounds interleaves line i with line i + 8."""
+    halves = [
+        ir.Constant(INTS.ir, [i // 2 + i % 2 * SINGLES for i in range(start, start + SINGLES)])
+        for start in (0, SINGLES)
+    ]
+    for _ in range(4):
+        lines = [
+            builder.shuffle_vector(lines[i], lines[i + 8], half)
+            for i in range(8)
+            for half in halves
+        ]
+    return lines
 
-    Each of four rounds interleaves line i with line i + 8; no bounds.
-    """
-    del typing, at, stride
+
+def _lines(builder: Any, array: Any, at: Any, stride: Any, kind: Any) -> list[Any]:
+    """Places of sixteen vectors ``stride`` elements apart."""
+    places = []
+    for _ in range(SINGLES):
+        places.append(builder.bitcast(builder.gep(array, [at]), kind.as_pointer()))
+        at = builder.add(at, stride)
+    return places
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def turn(typing: Any, source: Any, at: Any, target: Any) -> Any:
+    """Transpose 16 x 16 int32 from ``source[at]`` on into ``target``; no bounds."""
+    del typing, at
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = signature.args
         data = context.make_array(kinds[0])(context, builder, args[0]).data
-        out = context.make_array(kinds[3])(context, builder, args[3]).data
-        lines = []
-        where = args[1]
-        for _ in range(SINGLES):
-            place = builder.bitcast(builder.gep(data, [where]), INTS.ir.as_pointer())
-            lines.append(builder.load(place, align=4))
-            where = builder.add(where, args[2])
-        halves = [
-            ir.Constant(INTS.ir, [i // 2 + i % 2 * SINGLES for i in range(start, start + SINGLES)])
-            for start in (0, SINGLES)
-        ]
-        for _ in range(4):
-            lines = [
-                builder.shuffle_vector(lines[i], lines[i + 8], half)
-                for i in range(8)
-                for half in halves
-            ]
-        for i, line in enumerate(lines):
-            place = builder.gep(out, [ir.Constant(_I64, i * SINGLES)])
-            builder.store(line, builder.bitcast(place, INTS.ir.as_pointer()), align=4)
+        out = context.make_array(kinds[2])(context, builder, args[2]).data
+        step = ir.Constant(_I64, SINGLES)
+        places = _lines(builder, data, args[1], step, INTS.ir)
+        lines = _turned(builder, [builder.load(place, align=4) for place in places])
+        to = _lines(builder, out, ir.Constant(_I64, 0), step, INTS.ir)
+        for line, place in zip(lines, to, strict=True):
+            builder.store(line, place, align=4)
         return context.get_dummy_value()
 
-    return types.void(source, types.intp, types.intp, target), emit
+    return types.void(source, types.intp, target), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def turn_whole(
+    typing: Any, x: Any, at: Any, stride: Any, squares: Any, place: Any, target: Any
+) -> Any:
+    """Sixteen features of sixteen rows as integers of 2^-20, row by row into ``target``.
+
+    Features lie ``stride`` apart from ``x[at]`` on. Adds their squares to the int64 from
+    ``squares[place]`` on: eight of even rows, then eight of odd ones. No bounds.
+    """
+    del typing, at, stride, place
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        data = context.make_array(kinds[0])(context, builder, args[0]).data
+        total = context.make_array(kinds[3])(context, builder, args[3]).data
+        out = context.make_array(kinds[5])(context, builder, args[5]).data
+        unit = ir.Constant(FLOATS.ir, [2.0**20] * SINGLES)
+        halves = [
+            builder.bitcast(
+                builder.gep(total, [builder.add(args[4], ir.Constant(_I64, by))]),
+                LONGS.ir.as_pointer(),
+            )
+            for by in (0, DOUBLES)
+        ]
+        even, odd = (builder.load(half, align=8) for half in halves)
+        lines = []
+        for line in _lines(builder, data, args[1], args[2], FLOATS.ir):
+            value = _whole(builder, builder.fmul(builder.load(line, align=4), unit))
+            even = _add_square(False)(builder, even, value)
+            odd = _add_square(True)(builder, odd, value)
+            lines.append(value)
+        builder.store(even, halves[0], align=8)
+        builder.store(odd, halves[1], align=8)
+        to = _lines(builder, out, ir.Constant(_I64, 0), ir.Constant(_I64, SINGLES), INTS.ir)
+        for line, where in zip(_turned(builder, lines), to, strict=True):
+            builder.store(line, where, align=4)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, types.intp, squares, types.intp, target), emit
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -172,7 +221,9 @@ even_squares = _typed(LONGS, _add_square(False), 2)
 odd_squares = _typed(LONGS, _add_square(True), 2)
 limb = _typed(INTS, _limb, 3)
 """limb(even, odd, by): of the int64 of even and of odd lanes, 20 bits from bit ``by`` on."""
-no_longs = _typed(LONGS, lambda b, x: b.bitcast(x, LONGS.ir), 1)
-"""Eight int64 zeros from sixteen int32 zeros."""
+as_longs = _typed(LONGS, lambda b, x: b.bitcast(x, LONGS.ir), 1)
+"""Sixteen int32, as ``as_ints`` stores them, as eight int64."""
+as_ints = _typed(INTS, lambda b, x: b.bitcast(x, INTS.ir), 1)
+"""Eight int64 as sixteen int32, to be stored; ``as_longs`` is the way back."""
 gather = _typed(None, lambda b, mask, total, x: b.select(mask, b.add(total, x), total), 3)
 """gather(mask, total, x): integer total plus x in the lanes of the mask."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.kernels.jit import jit
-from segpipe.kernels.nearest_lanes import add_to, equal, gather, turn
+from segpipe.kernels.nearest_lanes import LIMB, add_to, equal, gather, turn, turn_whole
 from segpipe.kernels.simd import SINGLES as LANES
 from segpipe.kernels.simd import load, splat, store
 
@@ -21,7 +21,7 @@ FEW = 11
 def by_mask(
     ints: Any, label: Any, lo: int, rows: int, used: int, width: int, k: int, lanes: Any
 ) -> None:
-    """Add the tile to sums per lane (k + 1, width, LANES): two centres and four rows at a time."""
+    """Add a panel to sums per lane (k + 1, width, LANES): two centres and four rows at a time."""
     for g in range(0, k, 2):
         one, two = splat(np.int32(g)), splat(np.int32(g + 1))
         for j in range(0, used, 4):
@@ -59,22 +59,32 @@ def flush(lanes: Any, sums: Any, turned: Any) -> None:
     flat, none = sums.reshape(sums.size), splat(np.int32(0))
     for to in range(width, k * width, LANES):
         at = (to - width) * LANES
-        turn(lanes, at, LANES, turned)
+        turn(lanes, at, turned)
         for i in range(LANES):
             add_to(flat, to, turned, i * LANES)
             store(lanes, at + i * LANES, none)
 
 
 @jit
-def by_row(ints: Any, label: Any, lo: int, rows: int, sums: Any, turned: Any) -> None:
-    """Add the tile to the sums row by row, sixteen features at a time."""
+def by_row(
+    x: Any, label: Any, lo: int, rows: int, d: int, sums: Any, squares: Any, turned: Any
+) -> None:
+    """Add a tile (at least d rounded up to sixteen features) to the sums row by row."""
     width = sums.shape[1]
     flat = sums.reshape(sums.size)
+    squares[:] = 0
     for r in range(0, rows, LANES):
-        for j in range(0, width, LANES):
-            turn(ints, j * rows + r, rows, turned)
+        for j in range(0, d, LANES):
+            turn_whole(x, j * rows + r, rows, squares, r, turned)
             for i in range(LANES):
                 add_to(flat, (label[lo + r + i] + 1) * width + j, turned, i * LANES)
+        for i in range(LANES):
+            to = (label[lo + r + i] + 1) * width + d
+            norm = squares[r + i // 2 + i % 2 * 8]
+            flat[to] += norm & LIMB
+            flat[to + 1] += (norm >> 20) & LIMB
+            flat[to + 2] += norm >> 40
+            flat[to + 3] += 1
 
 
 @jit

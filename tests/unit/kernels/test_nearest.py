@@ -132,12 +132,16 @@ def test_a_described_row_by_hand(path):
     assert kernel.described(x, np.zeros((1, 2)))[1].tolist() == [1, 1, 1]
 
 
+SHAPES = [(2, 1), (2, 2), (3, 5), (17, 12), (16, 40), (40, 3), (5, 70), (64, 20), (130, 6)]
+"""Every way to fill up a lot of centres; sums by mask and by row; tiles asked for early or late."""
+
+
 def gridded(rng, shape):
     """What a block holds: multiples of 2^-20 within +-10."""
     return (np.round(np.clip(rng.normal(0, 3, shape), -10, 10) * 2**20) / 2**20).astype(np.float32)
 
 
-@pytest.mark.parametrize(("d", "k"), [(2, 1), (2, 2), (3, 5), (17, 12), (16, 40), (40, 3), (5, 70)])
+@pytest.mark.parametrize(("d", "k"), SHAPES)
 def test_a_step_without_weights_is_the_same_on_both_paths_and_exact(d, k, monkeypatch):
     rng = np.random.default_rng([d, k])
     x, centres = gridded(rng, (d, 1500)), rng.normal(0, 3, (k, d))
