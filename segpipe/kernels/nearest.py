@@ -118,6 +118,13 @@ def _summed() -> ModuleType:
     return nearest_sums_jit
 
 
+@functools.cache
+def _erring() -> ModuleType:
+    from segpipe.kernels import nearest_error_jit
+
+    return nearest_error_jit
+
+
 def carried(squared: Floats) -> Floats:
     """The same sums with the fine part in 0..2^-16, so that equal sums have equal bits."""
     whole = np.floor(squared[1] * 2.0**16) * 2.0**-16
@@ -226,7 +233,8 @@ def squared_error(x: Block, label: Ints, centres: Floats) -> Floats:
     c = np.ascontiguousarray(centres, np.float64)
     out = np.zeros(x.shape[1])
     if x.size > SMALL:
-        _compiled().squared_error(x, np.ascontiguousarray(label, np.int32), c, out)
+        label = np.ascontiguousarray(label, np.int32)
+        _erring().squared_error(np.ascontiguousarray(x), label, c, out)
         return out
     member = label >= 0
     for j in range(x.shape[0]):
@@ -316,11 +324,12 @@ def described(x: Block, centres: Floats) -> tuple[Ints, Floats, Floats]:
     label's centre, d1, from the float64 squared error.
     """
     label, _, second = nearest(x, centres)
-    error = squared_error(x, label, centres)
     if x.size > SMALL:
-        clear, distance = np.empty_like(error), np.empty_like(error)
-        _compiled().clearness(error, second, clear, distance)
+        c = np.ascontiguousarray(centres, np.float64)
+        clear, distance = np.empty(len(label)), np.empty(len(label))
+        _erring().described(np.ascontiguousarray(x), label, c, second, clear, distance)
         return label, clear, distance
+    error = squared_error(x, label, centres)
     return label, clearness(error, second), np.sqrt(error)
 
 

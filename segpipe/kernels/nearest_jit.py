@@ -87,23 +87,6 @@ def nearest(x: Any, centres: Any, group: Any, label: Any, best: Any, second: Any
 
 
 @jit
-def squared_error(x: Any, label: Any, centres: Any, out: Any) -> None:
-    """Float64 squared distance of each row to its own centre; 0 for noise."""
-    d, n = x.shape
-    for lo in range(0, n, BLOCK):
-        m = min(BLOCK, n - lo)
-        for r in range(lo, lo + m):
-            out[r] = 0.0
-        for j in range(d):
-            row = x[j]
-            for r in range(lo, lo + m):
-                g = label[r]
-                if g >= 0:
-                    u = np.float64(row[r]) - centres[g, j]
-                    out[r] += u * u
-
-
-@jit
 def moments(x: Any, w: Any, label: Any, grid: float, count: Any, linear: Any) -> None:
     """Add exact sums: w to count (k,), w x to linear (k, d).
 
@@ -159,13 +142,3 @@ def errors(w: Any, label: Any, error: Any, coarse: float, fine: float, squared: 
             big = (e + coarse) - coarse
             squared[0, g] += big
             squared[1, g] += ((e - big) + fine) - fine
-
-
-@jit
-def clearness(error: Any, second: Any, clear: Any, distance: Any) -> None:
-    """1 - d1/d2 in 0..1 (1 / 0 counts as 1) and d1, from squared distances."""
-    for r in range(len(error)):
-        e, s = error[r], np.float64(second[r])
-        ratio = e / (s if s > 0 else 1.0) if s > 0 else 1.0
-        clear[r] = min(max(1.0 - np.sqrt(ratio), 0.0), 1.0)
-        distance[r] = np.sqrt(e)

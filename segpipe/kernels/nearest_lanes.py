@@ -204,6 +204,60 @@ def add_to(typing: Any, target: Any, to: Any, source: Any, at: Any) -> Any:
     return types.void(target, types.intp, source, types.intp), emit
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def widened(typing: Any, array: Any, at: Any) -> Any:
+    """Eight float32 or int32 from ``array[at]`` on as float64; no bounds."""
+    del typing, at
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        narrow = ir.VectorType(KIND[array.dtype].ir.element, DOUBLES)
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), narrow.as_pointer())
+        value = builder.load(place, align=4)
+        whole = array.dtype == types.int32
+        return (builder.sitofp if whole else builder.fpext)(value, KIND[types.float64].ir)
+
+    return KIND[types.float64](array, types.intp), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def looked_up(typing: Any, table: Any, base: Any, index: Any, at: Any) -> Any:
+    """Eight float64 ``table[base + i]``, i the eight int32 from ``index[at]`` on; no bounds."""
+    del typing, base, at
+    kind = KIND[types.float64]
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        data = context.make_array(kinds[0])(context, builder, args[0]).data
+        which = context.make_array(kinds[2])(context, builder, args[2]).data
+        narrow = ir.VectorType(_I32, DOUBLES)
+        place = builder.bitcast(builder.gep(which, [args[3]]), narrow.as_pointer())
+        wide = builder.sext(builder.load(place, align=4), LONGS.ir)
+        start = builder.ptrtoint(builder.gep(data, [args[1]]), _I64)
+        one = builder.insert_element(ir.Constant(LONGS.ir, ir.Undefined), start, _I32(0))
+        same = ir.Constant(ir.VectorType(_I32, DOUBLES), None)
+        spread = builder.shuffle_vector(one, one, same)
+        lines = builder.add(spread, builder.shl(wide, ir.Constant(LONGS.ir, [3] * DOUBLES)))
+        places = ir.VectorType(data.type, DOUBLES)
+        lines = builder.inttoptr(lines, places)
+        masks = ir.VectorType(ir.IntType(1), DOUBLES)
+        shape = ir.FunctionType(kind.ir, [places, _I32, masks, kind.ir])
+        name = "llvm.masked.gather.v8f64.v8p0"
+        called = cgutils.get_or_insert_function(builder.module, shape, name)
+        every = ir.Constant(masks, [1] * DOUBLES)
+        return builder.call(called, [lines, _I32(8), every, ir.Constant(kind.ir, None)])
+
+    return kind(table, types.intp, index, types.intp), emit
+
+
+def _root(builder: Any, value: Any) -> Any:
+    function = ir.FunctionType(value.type, [value.type])
+    called = cgutils.get_or_insert_function(builder.module, function, "llvm.sqrt.v8f64")
+    return builder.call(called, [value])
+
+
+root = _typed(KIND[types.float64], _root, 1)
+"""Square roots of eight float64, correctly rounded."""
 less = _typed(MASK, lambda b, x, y: b.fcmp_ordered("<", x, y), 2)
 """less(x, y) of float32: the lanes where x < y."""
 equal = _typed(MASK, lambda b, x, y: b.icmp_signed("==", x, y), 2)
