@@ -153,15 +153,18 @@ class _Pool:
     def _take_in(self) -> None:
         if not self._held:
             return
-        rows = one_batch(self._rows)
-        wide = [column.cast(t) for column, t in zip(rows.columns, self._types, strict=True)]
-        rows = pa.RecordBatch.from_arrays(wide, names=rows.schema.names)
+        rows = one_batch([self._widened(batch) for batch in self._rows])
         second = hash_rows(rows, self._look.features, self._look.seed ^ _SECOND)
         count = np.ones(self._held, np.int64)
         found = Draw(self.draw.limit, np.concatenate(self._first), second, count, (rows,))
         # Without a limit it is a few heavy rows a million times over: joined at once.
         self.draw = self.draw.add(found if found.limit is not None else found.cut())
         self._first, self._rows, self._held = [], [], 0
+
+    def _widened(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Its columns in the pool's types: a column is float32 only in batches without nulls."""
+        wide = [column.cast(t) for column, t in zip(batch.columns, self._types, strict=True)]
+        return pa.RecordBatch.from_arrays(wide, names=batch.schema.names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,3 +164,18 @@ def test_where_fewer_units_than_rows_exist_the_guess_is_mended():
     _, found = looked(table, 5000)
     assert found.sample.batch.num_rows == 40
     same(whole, found)
+
+
+@pytest.mark.parametrize("keys", [[], ["id"]])
+def test_nulls_in_some_batches_of_a_float32_column_describe_it_like_float64(keys):
+    row = np.arange(60)
+    x = np.where(row % 2, row / 3, 1.0).astype(np.float32)  # every other row is the same one
+    null = (row >= 40) & (row % 5 == 0)  # none in the first two batches
+    kinds = []
+    for kind in (pa.float32(), pa.float64()):
+        table = pa.table({"id": row, "x": pa.array(x, mask=null).cast(kind)})
+        kinds.append(describe(Loop(), [table.to_batches(20)], ["x"], [], keys, 8, 0))
+    one, other = kinds
+    assert one.numbers == other.numbers and one.numbers[0].missing == 4
+    np.testing.assert_array_equal(*(d.sample.batch.column("x").to_numpy() for d in kinds))
+    assert one.sample.count.tolist() == other.sample.count.tolist()
