@@ -18,6 +18,9 @@ the 53 bits of a float64, and a mean is right to 1e-11 of the largest value."""
 BLOCK = 1 << 16
 COARSE_BITS = 24
 """The sums of blocks are kept in two parts, each exact for 1e8 of the largest rows."""
+LARGEST = 2.0**960
+"""Values beyond it (1e289: often the largest float, for *no value*) are not summed: the sums of a
+few of them would not be finite."""
 SMALL = 1 << 14
 """Rows below which NumPy beats the import of numba."""
 
@@ -41,6 +44,8 @@ def add_column(
 ) -> None:
     """Add the finite ``values`` of each group to ``sums``, and their number to ``present``.
 
+    Those beyond ``LARGEST`` count as not finite.
+
     Parameters
     ----------
     values : (n,) float64 or float32, n any; finite ones are within +-``magnitude``
@@ -50,6 +55,8 @@ def add_column(
     present : (groups,) added to in place
     counts : (groups,) rows of each group, if the caller has them and n <= ``BLOCK``
     """
+    if magnitude > LARGEST:
+        values, magnitude = np.where(np.abs(values) <= LARGEST, values, np.nan), LARGEST
     counts = counts if len(values) <= BLOCK else None
     exponent = math.ceil(math.log2(magnitude)) if magnitude > 0 else 0
     # Adding and taking away 1.5 * 2^52 grids rounds to the grid, half to even.

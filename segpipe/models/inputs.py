@@ -67,6 +67,13 @@ class Input:
         quantise(self.surprisal, self.fill, self.centre, self.scale, out)
         return out
 
+    @cached_property
+    def _height(self) -> np.float32:
+        """Of a one-hot feature: 1 / ``scale``, on the grid as every cell."""
+        out = np.empty(1, np.float32)
+        quantise(np.ones(1), 0.0, 0.0, self.scale, out)
+        return np.float32(out[0])
+
     def write(self, column: Any, out: Block) -> None:
         """Fill ``out``, (outputs, n), from the raw column."""
         if self.kind == "number":
@@ -86,7 +93,7 @@ class Input:
             return
         out[:] = 0.0
         rows = np.flatnonzero(code < len(out))
-        out[code[rows], rows] = np.float32(1.0 / self.scale)
+        out[code[rows], rows] = self._height
 
     def restore(self, scaled: Floats) -> npt.NDArray[Any]:
         """(k, outputs) scaled values in original units: floats, or the level that fits best."""

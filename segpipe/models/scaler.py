@@ -33,6 +33,8 @@ HEAVY = 10.0
 LARGEST_STD = 3.0
 """... unless the clipped column then spreads wider than this (a Cauchy column has 2.9): a column
 that is mostly constant has a tiny IQR, and by it would outweigh all others."""
+LEAST = 1e-300
+"""Smallest divisor: grid steps per unit must stay finite."""
 NEAR_COPY = 0.98
 HEADROOM = 4.0
 """scale=none: new rows may lie this many times farther out than the fitted ones."""
@@ -177,7 +179,7 @@ def _number(number: Number, description: Description, scale: str) -> Input:
         return base
     shape = moments(x, weight)
     if shape.std == 0.0:  # constant in the sample, not in the table
-        return replace(base, centre=median, scale=_short(number.high - number.low))
+        return replace(base, centre=median, scale=_short(max(number.high - number.low, LEAST)))
     # The log is odd, so a few negative values (net sales of a returner) do not forbid it.
     if scale == "auto" and shape.skew > SKEWED and len(np.unique(x)) > FEW_VALUES and median >= 0:
         offset = _short(quantiles(x[x > 0], weight[x > 0], (0.5,))[0])
@@ -191,7 +193,7 @@ def _number(number: Number, description: Description, scale: str) -> Input:
         narrow = (high - low) / 1.349
         if narrow > 0 and (scale == "robust" or _bounded(x, weight, middle, narrow)):
             centre, spread = middle, narrow
-    return replace(base, centre=_short(centre), scale=_short(spread))
+    return replace(base, centre=_short(centre), scale=_short(max(spread, LEAST)))
 
 
 def _bounded(x: Floats, weight: Floats, centre: float, spread: float) -> bool:

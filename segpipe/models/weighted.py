@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from segpipe.values import Floats
+
+
+FAR = 1e100
+"""Beyond it, and below its inverse, squares leave the range of float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +27,17 @@ class Moments:
 
 def moments(x: Floats, weight: Floats) -> Moments:
     """Population moments (divisor: the sum of weights) of (n,) finite values."""
+    peak = float(np.abs(x).max(initial=0.0))
+    if peak > FAR or 0.0 < peak < 1.0 / FAR:
+        unit = 2.0 ** (math.frexp(peak)[1] - 1)
+        small = moments(x / unit, weight)
+        return replace(small, mean=small.mean * unit, std=small.std * unit)
     total = weight.sum()
     mean = float((x * weight).sum() / total)
     centred = x - mean
     variance = float((centred**2 * weight).sum() / total)
     # Rounding leaves a constant column a variance of about (eps * mean)^2.
-    if variance <= (1e-12 * max(abs(mean), np.abs(x).max(initial=0.0))) ** 2:
+    if variance <= (1e-12 * max(abs(mean), peak)) ** 2:
         return Moments(mean, 0.0, 0.0, 0.0)
     std = float(np.sqrt(variance))
     z = centred / std

@@ -37,3 +37,10 @@ def test_both_paths_give_the_same_bits_and_order_does_not_matter(monkeypatch, ki
     exact = sum((Fraction(float(v)) for v in values[at == 2] if np.isfinite(v)), Fraction(0))
     error = float(compiled[0][:, 2].sum()) - float(exact)
     assert abs(error) < 8_000 * magnitude * 2.0**-36  # half a grid step a value, at most
+
+
+def test_values_too_large_to_be_summed_count_as_missing():
+    values = np.array([1.5, -np.finfo(float).max, 2.25, 4.0])
+    sums, present = added(values, np.array([0, 0, 1, 1]), np.finfo(float).max, 2)
+    assert present.tolist() == [1, 2]
+    assert np.isfinite(sums).all()

@@ -45,7 +45,8 @@ def test_standard_scaling_by_hand():
 
 def test_every_cell_lies_on_the_grid_and_within_ten():
     rng = np.random.default_rng(0)
-    batch, found = described({"x": rng.standard_cauchy(5000), "y": rng.lognormal(0, 2, 5000)})
+    columns = {"x": rng.standard_cauchy(5000), "y": rng.lognormal(0, 2, 5000)}
+    batch, found = described(columns | {"c": ["a", "b"] * 2500}, ["c"])
     for scale in ("auto", "standard", "robust", "none"):
         block = fit_scaler(found, scale).transform(batch).astype(np.float64)
         assert np.abs(block).max() <= 10
@@ -205,3 +206,22 @@ def test_net_amounts_with_a_few_negatives_are_logged_too():
 def test_a_scaler_is_plain_data():
     item = Input("x", "number", 1.0, 0, centre=2.0, scale=4.0)
     assert Scaler((item,)).transform(pa.record_batch({"x": [4.0]})).tolist() == [[0.5]]
+
+
+@pytest.mark.parametrize("power", [1023, 600, -600, -1070])
+def test_moments_of_the_largest_and_smallest_floats_are_those_of_plain_ones(power):
+    x = np.array([0.0, 1.0, 0.0, -1.0, 0.5, 1.5])
+    w = np.array([1.0, 2.0, 1.0, 1.0, 1.0, 0.5])
+    plain, far = moments(x, w), moments(x * 2.0**power, w)
+    assert (far.skew, far.kurtosis) == (plain.skew, plain.kurtosis)
+    step = 2.0**-1074  # of the smallest floats
+    assert far.std == pytest.approx(plain.std * 2.0**power, rel=1e-12, abs=step)
+    assert far.mean == pytest.approx(plain.mean * 2.0**power, rel=1e-12, abs=step)
+
+
+@pytest.mark.parametrize("power", [1019, -1070])
+def test_blocks_of_the_largest_and_smallest_floats_are_finite(power):
+    x = np.linspace(-8.0, 8.0, 33) * 2.0**power
+    batch, found = described({"x": x})
+    block = fit_scaler(found).transform(batch)
+    assert np.isfinite(block).all() and (np.diff(block[0]) >= 0).all()
