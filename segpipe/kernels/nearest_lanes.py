@@ -205,6 +205,18 @@ def add_to(typing: Any, target: Any, to: Any, source: Any, at: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def one_of(typing: Any, array: Any, at: Any) -> Any:
+    """``array[at]`` without bounds, and without numba's provision for indices below zero."""
+    del typing, at
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.load(builder.gep(data, [args[1]]))
+
+    return array.dtype(array, types.intp), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def widened(typing: Any, array: Any, at: Any) -> Any:
     """Eight float32 or int32 from ``array[at]`` on as float64; no bounds."""
     del typing, at

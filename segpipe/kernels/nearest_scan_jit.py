@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.kernels.jit import jit
-from segpipe.kernels.nearest_lanes import fetch, least, less, most, pick
+from segpipe.kernels.nearest_lanes import fetch, least, less, most, one_of, pick
 from segpipe.kernels.simd import add, fma, load, splat, store
 
 STEP = 64
@@ -137,10 +137,10 @@ def scan(
             for _ in range(d):
                 ask(flat, later)
                 lines = take(x, at)
-                t = fused(lines, four(splat(centres[p])), t)
-                u = fused(lines, four(splat(centres[p + 1])), u)
-                v = fused(lines, four(splat(centres[p + 2])), v)
-                w = fused(lines, four(splat(centres[p + 3])), w)
+                t = fused(lines, four(splat(one_of(centres, p))), t)
+                u = fused(lines, four(splat(one_of(centres, p + 1))), u)
+                v = fused(lines, four(splat(one_of(centres, p + 2))), v)
+                w = fused(lines, four(splat(one_of(centres, p + 3))), w)
                 later += stride
                 at += rows
                 p += 4
@@ -154,8 +154,8 @@ def scan(
             for _ in range(d):
                 ask(flat, later)
                 lines = take(x, at)
-                t = fused(lines, four(splat(centres[p])), t)
-                u = fused(lines, four(splat(centres[p + 1])), u)
+                t = fused(lines, four(splat(one_of(centres, p))), t)
+                u = fused(lines, four(splat(one_of(centres, p + 1))), u)
                 later += stride
                 at += rows
                 p += 2

@@ -24,7 +24,7 @@ from segpipe.kernels.nearest_lanes import (
     whole,
 )
 from segpipe.kernels.nearest_scan_jit import STEP, ZERO, ask, four, fused, put, scan, shared, take
-from segpipe.kernels.nearest_sums_jit import FEW, FLUSH, by_mask, by_row, flush
+from segpipe.kernels.nearest_sums_jit import FLUSH, by_mask, by_row, few, flush
 from segpipe.kernels.simd import SINGLES as LANES
 from segpipe.kernels.simd import load, mul, some, splat
 
@@ -136,7 +136,7 @@ def lloyd(
     rows = tile_rows(d)
     k, width = sums.shape[0] - 1, sums.shape[1]
     used = (d + 7) // 4 * 4
-    masks = k * used <= FEW * width
+    masks = few(k, d)
     packed, square = shared(centres)
     tile = room(4 * (d + LANES) * rows)
     x, ints = tile.view(np.float32), tile.view(np.int32)
