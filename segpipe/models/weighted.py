@@ -9,7 +9,6 @@ import numpy as np
 
 from segpipe.values import Floats
 
-
 FAR = 1e100
 """Beyond it, and below its inverse, squares leave the range of float64."""
 
