@@ -1,16 +1,15 @@
-"""One run, from config to published labels: ``_run``, ``_learn``, ``_publish``.
+"""One run, from config to published labels: ``_run``, ``_learn``, ``deliver``.
 
-Data flows one way: scan, contract, features, describe, select and polish, detect, count and
+Data flows one way: scan, judge and describe in one pass, select, detect, polish and tally,
 calibrate, profile, write, commit. Nothing is visible before the commit; a failure at any point
 leaves the last published state as it was.
 """
 
 from __future__ import annotations
 
-import operator
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,21 +18,19 @@ from segpipe import config as configs
 from segpipe.config import Config
 from segpipe.engines.protocol import Engine
 from segpipe.errors import ConfigError
-from segpipe.features.plan import Built
 from segpipe.features.sets import SETS
 from segpipe.interrupts import Interrupted, Interrupts
 from segpipe.lake import record
-from segpipe.lake.publish import Target, open_target
-from segpipe.lake.spool import Spool, spool_folder
-from segpipe.lake.staging import Writer, check_run_id
+from segpipe.lake.publish import open_target
+from segpipe.lake.staging import check_run_id
 from segpipe.lake.tables import count_rows, open_table
-from segpipe.lake.uris import absolute
 from segpipe.meter import Meter
 from segpipe.models.fitted import Fitted
 from segpipe.schema import AS_OF
 from segpipe.scoring.calibrate import calibrate
-from segpipe.scoring.tally import Tally, merge_tallies
+from segpipe.scoring.tally import Tally
 from segpipe.stages import (
+    deliver,
     intake,
     learn,
     narrate,
@@ -44,10 +41,6 @@ from segpipe.stages import (
     rescore,
 )
 from segpipe.summary import blank, error_of, strict
-from segpipe.values import StagedFile
-
-SPOOLED_ROWS = 1_000_000
-"""Smaller tables are scored again while they are written: it takes a second at most."""
 
 
 @dataclass(frozen=True)
@@ -77,21 +70,6 @@ class RunFailed(Exception):
     def __init__(self, summary: dict[str, Any], code: int) -> None:
         super().__init__((summary["error"] or {}).get("message", summary["status"]))
         self.summary, self.code = summary, code
-
-
-@dataclass(frozen=True)
-class Job:
-    """An order at work: its rows are judged and described."""
-
-    order: orders.Order
-    meter: Meter
-    notes: dict[str, Any]
-    target: Target
-    engine: Engine
-    taken: intake.Intake
-    built: Built
-    rows: int | None
-    """Of the source, where the files tell and nothing filters them."""
 
 
 def run(config: Any, **options: Any) -> Run:
@@ -188,7 +166,9 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
         if order.mode == "score" and rescore.at_once(
             terms, c.contract.duplicates, grouped, day, by
         ):
-            _rescore(order, meter, notes, target, engine, intake.unread(table, plan, terms, day))
+            rescore.rescore(
+                order, meter, notes, target, engine, intake.unread(table, plan, terms, day)
+            )
             return
         with meter.stage("describe" if order.mode != "score" and not grouped else "judge"):
             rows = None if table.filters else count_rows(table)
@@ -209,15 +189,15 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
                     "Give --as-of, or map a time column to ts under source.columns.",
                 )
             publish.label_schema(built, orders.keep_of(c), c.target.partition_by, stamped)
-        job = Job(order, meter, notes, target, engine, taken, built, rows)
-        fitted, tally = _reuse(job) if order.mode == "score" else _learn(job)
+        job = deliver.Job(order, meter, notes, target, engine, taken, built, rows)
+        fitted, tally = rescore.reuse(job) if order.mode == "score" else _learn(job)
         if order.dry_run:
             notes["status"] = "dry_run"
         elif order.mode != "fit":
-            _publish(job, fitted, tally, stamped)
+            deliver.deliver(job, fitted, tally, stamped)
 
 
-def _learn(job: Job) -> tuple[Fitted, Tally]:
+def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
     """Fit on the sample, polish and count on all rows, name, and write model and report."""
     order, meter, notes, engine, built = job.order, job.meter, job.notes, job.engine, job.built
     c, featureset = order.config, SETS[order.config.features.set]
@@ -240,16 +220,17 @@ def _learn(job: Job) -> tuple[Fitted, Tally]:
         learn.detect, seen, mass=c.outliers.mass, collapse=orders.collapse_of(c),
         density_rows=c.fit.density_rows, min_share=c.fit.min_share, seed=c.seed,
     )  # fmt: skip
+    spool = deliver.spool_for(job, seen.description.rows)
     # Only the segment score asks how the polished model labels; the others are ready before.
     early = "none" if method == "segment" else method
     with meter.stage("detect"):
         detector = detect(model=decision.model, method=early)
-        watch = learn.watch_for(built, seen, detector, threshold, _spool(job, seen))
+        watch = learn.watch_for(built, seen, detector, threshold, spool)
     with meter.stage("polish"):
         model, tally = learn.settle(engine, built, seen, c.fit, decision, watch, c.seed)
     if method == "segment":
         detector, tally = detect(model=model, method=method), None
-        watch = learn.watch_for(built, seen, detector, threshold, _spool(job, seen))
+        watch = learn.watch_for(built, seen, detector, threshold, spool)
     with meter.stage("count"):
         tally = learn.count(engine, built, seen, model, watch) if tally is None else tally
         calibration = (
@@ -277,96 +258,6 @@ def _learn(job: Job) -> tuple[Fitted, Tally]:
         )  # fmt: skip
     notes["status"] = "done" if order.mode == "fit" else notes["status"]
     return fitted, tally
-
-
-def _reuse(job: Job) -> tuple[Fitted, Tally]:
-    """Take the fitted model as it is; one pass counts what it says of these rows."""
-    with job.meter.stage("score"):
-        fitted = register.load_fitted(str(job.order.model))
-        register.check_same_features(fitted, job.order.config.features.set, job.built.schema.names)
-        tally = job.engine.fold(job.built.frame, rescore.counting(job.built, fitted), merge_tallies)
-        narrate.scored(job.notes, fitted, tally, absolute(str(job.order.model)))
-    return fitted, tally
-
-
-def _rescore(
-    order: orders.Order,
-    meter: Meter,
-    notes: dict[str, Any],
-    target: Target,
-    engine: Engine,
-    taken: intake.Intake,
-) -> None:
-    """Judge, label, count and write every row in one pass; the gates decide on the commit."""
-    c, by = order.config, order.config.target.partition_by
-    with meter.stage("score"):
-        built = intake.with_constants(
-            engine, taken.build(engine, SETS[c.features.set], rows=False), order.partitions, by
-        )
-        fitted = register.load_fitted(str(order.model))
-        register.check_same_features(fitted, c.features.set, built.schema.names)
-        day = taken.as_of
-        present = publish.presenter(
-            built, fitted, orders.keep_of(c), by, order.run_id, day, day is not None
-        )
-        writer = None if order.dry_run else publish.writer_of(target, order.run_id, by, present)
-        step = rescore.RescoreStep(
-            taken.contract, built.frame.work, rescore.counting(built, fitted), present, writer
-        )
-        done = engine.fold(engine.scan(taken.table, taken.contract.needs), step, operator.add)
-        taken = replace(taken, audit=done.audit)
-        narrate.counts(notes, taken)
-        intake.gates(taken, c.contract.max_reject_share, fitting=False)
-        narrate.scored(notes, fitted, done.tally, absolute(str(order.model)))
-    if order.dry_run:
-        notes["status"] = "dry_run"
-        return
-    job = Job(order, meter, notes, target, engine, taken, built, None)
-    _set_aside(job)
-    _commit(job, fitted, done.tally, done.files, present)
-
-
-def _spool(job: Job, seen: learn.Described) -> Spool | None:
-    """Where the scores of a large table wait for the pass that writes them."""
-    order, rows = job.order, seen.description.rows
-    if order.dry_run or order.mode == "fit" or rows < SPOOLED_ROWS:
-        return None
-    if not job.engine.parts(job.built.frame):
-        return None  # a query may bring its rows in another order next time
-    return Spool(spool_folder(job.target.uri, order.run_id))
-
-
-def _publish(job: Job, fitted: Fitted, tally: Tally, stamped: bool) -> None:
-    """Set rejected rows aside, write the label table's files, commit them in one step."""
-    order, by = job.order, job.order.config.target.partition_by
-    _set_aside(job)
-    with job.meter.stage("write"):
-        present = publish.presenter(
-            job.built, fitted, orders.keep_of(order.config), by, order.run_id, job.taken.as_of,
-            stamped,
-        )  # fmt: skip
-        writer = publish.writer_of(job.target, order.run_id, by, present)
-        files = publish.write(job.engine, job.built, present, writer, tally.scores.spools)
-    _commit(job, fitted, tally, files, present)
-
-
-def _set_aside(job: Job) -> None:
-    with job.meter.stage("rejects"):
-        place = record.rejects_folder(job.target.uri, job.order.run_id)
-        writer = Writer(place, job.order.run_id, (), job.taken.contract.reject_schema)
-        if job.taken.stage_rejects(job.engine, writer):
-            job.notes["rejects"] |= {"uri": place, "format": "parquet"}
-
-
-def _commit(
-    job: Job, fitted: Fitted, tally: Tally, files: list[StagedFile], present: publish.Presented
-) -> None:
-    job.notes["rows_labelled"] = sum(f.rows for f in files)
-    narrate.conserved(job.notes, tally.total, not job.built.as_rows)
-    orders.commit(
-        job.order, job.meter, job.notes, job.target, files, present.schema,
-        job.taken.table.snapshot, fitted,
-    )  # fmt: skip
 
 
 def settings_of(config: Any, engine: str | Engine | None, overrides: tuple[str, ...]) -> Config:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from polars.io.plugins import register_io_source
 
 from segpipe.engines import frames
 from segpipe.engines.frames import Batches, Conform, Frame, Parts, Work
+from segpipe.engines.held import Held, Keep, Kept, Room, reopen
 from segpipe.engines.native import NativeFiles, native_files, native_frame, no_catalogue
 from segpipe.engines.protocol import LibraryParams, Plan
 from segpipe.values import BatchFn, Block, Floats, Table
@@ -46,7 +47,7 @@ class LocalEngine:
         self._parts = parts
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="segpipe")
         self._folder = tempfile.TemporaryDirectory(prefix="segpipe-")
-        self._room = _Room(frames.memory_bytes(memory) // 2)
+        self._room = Room(frames.memory_bytes(memory) // 2)
 
     def __enter__(self) -> LocalEngine:
         return self
@@ -73,7 +74,7 @@ class LocalEngine:
         if not keep:
             return found
         return replace(
-            found, source=replace(found.source, open=_Held(found.source.open, self._room))
+            found, source=replace(found.source, open=Held(found.source.open, self._room))
         )
 
     def resolve(self, table: Table) -> Table:
@@ -108,9 +109,9 @@ class LocalEngine:
 
     def persist(self, frame: Frame) -> Frame:
         """See ``Engine.persist``."""
-        keep = _Keep(self._room, Path(self._folder.name))
-        kept: list[_Kept] = self.fold(frame, keep, list.__add__)
-        return Frame(frame.schema, Parts(tuple(kept), _reopen))
+        keep = Keep(self._room, Path(self._folder.name))
+        kept: list[Kept] = self.fold(frame, keep, list.__add__)
+        return Frame(frame.schema, Parts(tuple(kept), reopen))
 
     def fold(
         self,
@@ -253,96 +254,6 @@ class _Sorted:
     query: pl.LazyFrame
     keys: tuple[str, ...]
     schema: pa.Schema
-
-
-class _Room:
-    """Bytes left for persisted rows, counted by all threads."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> bool:
-        with self._lock:
-            fits = size <= self._left
-            self._left -= size if fits else 0
-            return fits
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """Opens a part; after a whole reading its batches stay in memory, if there is room."""
-
-    read: Callable[[Any], Iterable[pa.RecordBatch]]
-    room: _Room
-    parts: dict[Any, list[pa.RecordBatch]] = field(default_factory=dict)
-
-    def __call__(self, group: Any) -> Batches:
-        held = self.parts.get(group)
-        if held is not None:
-            yield from held
-            return
-        batches: list[pa.RecordBatch] = []
-        size, whole = 0, True
-        try:
-            for batch in self.read(group):
-                whole = whole and self.room.take(batch.nbytes)
-                if whole:
-                    batches.append(batch)
-                    size += batch.nbytes
-                elif batches:
-                    self._give_back(batches, size)
-                    size = 0
-                yield batch
-        except BaseException:
-            self._give_back(batches, size)
-            raise
-        if whole:
-            self.parts[group] = batches
-
-    def _give_back(self, batches: list[pa.RecordBatch], size: int) -> None:
-        batches.clear()
-        self.room.take(-size)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A persisted part: what fitted in memory, then the file with the rest."""
-
-    batches: tuple[pa.RecordBatch, ...] = ()
-    file: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Keep:
-    room: _Room
-    folder: Path
-    numbers: Iterator[int] = field(default_factory=lambda: iter(range(2**62)))
-
-    def __call__(self, batches: Batches) -> list[_Kept]:
-        memory: list[pa.RecordBatch] = []
-        path, writer = None, None
-        try:
-            for batch in batches:
-                if writer is None and self.room.take(batch.nbytes):
-                    memory.append(batch)
-                    continue
-                if writer is None:
-                    path = str(self.folder / f"{next(self.numbers)}-{threading.get_ident()}.arrow")
-                    writer = pa.ipc.new_file(path, batch.schema)
-                writer.write_batch(batch)
-        finally:
-            if writer is not None:
-                writer.close()
-        return [_Kept(tuple(memory), path)]
-
-
-def _reopen(kept: _Kept) -> Batches:
-    yield from kept.batches
-    if kept.file is not None:
-        with pa.memory_map(kept.file) as source, pa.ipc.open_file(source) as reader:
-            for number in range(reader.num_record_batches):
-                yield reader.get_batch(number)
 
 
 class _Stopped(Exception):

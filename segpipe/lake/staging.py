@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from segpipe.errors import ConfigError, DataError
 from segpipe.lake import hive
 from segpipe.lake.columnar import plain
+from segpipe.lake.stats import Stats
 from segpipe.lake.uris import locate, storing
 from segpipe.values import StagedFile
 
@@ -30,10 +27,8 @@ OPEN_FILES = 64
 TRIAL_ROWS = 8_192
 WORTHWHILE = 0.85
 """A float column is compressed if its first rows shrink below this share."""
-_STAT_TEXT = 32
 STAGED = re.compile(r"part-([A-Za-z0-9._-]+)-[0-9a-f]{32}\.parquet")
 """Names of our files, by run; foreign writers name theirs otherwise."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def storable(schema: pa.Schema) -> pa.Schema:
@@ -291,91 +286,6 @@ def _paths(name: str, kind: pa.DataType) -> list[str]:
     if pa.types.is_struct(kind):
         return [path for f in kind for path in _paths(f"{name}.{f.name}", f.type)]
     return [name]
-
-
-class Stats:
-    """Delta file statistics of flat columns: least, greatest and nulls."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.nulls: dict[str, int] = {}
-        self.low: dict[str, Any] = {}
-        self.high: dict[str, Any] = {}
-        self.unbounded: set[str] = set()
-
-    def add(self, table: pa.Table) -> None:
-        """Take in the rows of ``table``."""
-        self.rows += table.num_rows
-        for name, column in zip(table.column_names, table.columns, strict=True):
-            if pa.types.is_nested(column.type):
-                continue
-            self.nulls[name] = self.nulls.get(name, 0) + column.null_count
-            if not _ordered(plain(column.type)):
-                self.unbounded.add(name)
-                continue
-            for values in column.chunks:
-                if name not in self.unbounded and values.null_count < len(values):
-                    self._bound(name, *_extremes(values))
-
-    def _bound(self, name: str, low: Any, high: Any) -> None:
-        if isinstance(low, float) and not (math.isfinite(low) and math.isfinite(high)):
-            # JSON has no NaN, and a bound that leaves NaN out would prune rows wrongly.
-            self.unbounded.add(name)
-            return
-        self.low[name] = min(low, self.low.get(name, low))
-        self.high[name] = max(high, self.high.get(name, high))
-
-    def json(self) -> str:
-        """As the ``stats`` of a Delta add action."""
-        low = {n: _stat(v, False) for n, v in self.low.items() if n not in self.unbounded}
-        high = {n: _stat(v, True) for n, v in self.high.items() if n not in self.unbounded}
-        kept = [n for n in low if low[n] is not None and high[n] is not None]
-        return json.dumps(
-            {
-                "numRecords": self.rows,
-                "minValues": {n: low[n] for n in kept},
-                "maxValues": {n: high[n] for n in kept},
-                "nullCount": self.nulls,
-            }
-        )
-
-
-def _extremes(values: pa.Array) -> tuple[Any, Any]:
-    """Least and greatest value; NaN if a float is NaN."""
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary.take(values.indices.unique().drop_null())
-    if pa.types.is_floating(values.type):
-        # NumPy's, since NaN comes through, and they are ten times as fast as Arrow's.
-        numbers = values.drop_null().to_numpy()
-        return float(numbers.min()), float(numbers.max())
-    found = pc.min_max(values).as_py()
-    return found["min"], found["max"]
-
-
-def _ordered(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_string(kind)
-        or pa.types.is_date32(kind)
-        or pa.types.is_timestamp(kind)
-    )
-
-
-def _stat(value: Any, upper: bool) -> int | float | str | None:
-    if isinstance(value, datetime):
-        # Delta keeps milliseconds: round outwards, so that no row falls outside its bounds.
-        value = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-        millis = (value - _EPOCH) // timedelta(milliseconds=1)
-        if upper and _EPOCH + timedelta(milliseconds=millis) < value:
-            millis += 1
-        shown = _EPOCH + timedelta(milliseconds=millis)
-        return shown.strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis % 1000:03d}Z"
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, str):
-        return value if len(value) <= _STAT_TEXT else None
-    return value if isinstance(value, int | float) else None
 
 
 def total(files: list[StagedFile]) -> Mapping[str, int]:

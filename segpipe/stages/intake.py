@@ -21,7 +21,8 @@ from segpipe.features.typing import sniff
 from segpipe.fit.describe import Found, Look
 from segpipe.fit.describe import merge as merge_found
 from segpipe.lake.audit import Audit, merge_audits
-from segpipe.lake.contract import CARRIED, Contract, compile_contract
+from segpipe.lake.binding import compile_contract
+from segpipe.lake.contract import CARRIED, Contract
 from segpipe.lake.duplicates import CollectKeys, DuplicatePlan, duplicated_rows, refuse
 from segpipe.lake.staging import Writer
 from segpipe.schema import AS_OF

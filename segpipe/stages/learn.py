@@ -25,16 +25,8 @@ from segpipe.models.description import Description
 from segpipe.models.scaler import Scaler, fit_scaler
 from segpipe.scoring.calibrate import score_edges
 from segpipe.scoring.outliers import fit_detector, reference_weights
-from segpipe.scoring.tally import (
-    Spool,
-    Tally,
-    TallyStep,
-    Watch,
-    merge_tallies,
-    no_scores,
-    tally_of,
-    top_size,
-)
+from segpipe.scoring.tally import Tally, TallyStep, merge_tallies, tally_of, top_size
+from segpipe.scoring.watch import Spool, Watch, no_scores
 from segpipe.values import Block, Detector, Floats, Sample, SegmentModel
 
 TELLING = ("ts", "src", "src_port", "dst", "dst_port", "proto", "service")

@@ -12,7 +12,7 @@ from segpipe.engines.local import LocalEngine
 from segpipe.features.plan import Request
 from segpipe.features.sets import SETS
 from segpipe.fit.describe import describe
-from segpipe.lake.contract import compile_contract
+from segpipe.lake.binding import compile_contract
 from segpipe.models.scaler import fit_scaler
 
 END = int(datetime(2011, 12, 10, tzinfo=UTC).timestamp()) * 1_000_000

@@ -30,7 +30,7 @@ from segpipe.schema import LABELS
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+) ?(\w*)\n(.*?)^```$", TEXT, re.M | re.S)
-KNOWN = {"", "slow", "suite", "spark", "dask", "airflow"}
+KNOWN = {"", "slow", "suite", "spark", "dask", "airflow", "bench"}
 
 
 def blocks(language, word):
@@ -94,6 +94,12 @@ def test_laptop_commands(checkout):
         (checkout / "example.py").write_text(script)
         told = execute(".venv/bin/python example.py", checkout)
         assert "customer_id" in told and "is_outlier" in told
+
+
+def test_bench_command(checkout):
+    (script,) = blocks("bash", "bench")
+    said = execute(script, checkout)
+    assert "segpipe, labels only" in said and "times_base" in said
 
 
 @pytest.mark.spark

@@ -15,7 +15,7 @@ from segpipe.engines.local import LocalEngine
 from segpipe.features.plan import Request
 from segpipe.features.sets import SETS
 from segpipe.fit.describe import describe
-from segpipe.lake.contract import compile_contract
+from segpipe.lake.binding import compile_contract
 from segpipe.models.scaler import fit_scaler
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

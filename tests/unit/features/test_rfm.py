@@ -11,7 +11,7 @@ from segpipe.engines.local import LocalEngine
 from segpipe.errors import DataError
 from segpipe.features import rfm
 from segpipe.features.plan import Request
-from segpipe.lake.contract import compile_contract
+from segpipe.lake.binding import compile_contract
 
 END = "2011-12-10"  # end of the day 2011-12-09
 

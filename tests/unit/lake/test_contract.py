@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from segpipe.errors import ConfigError, DataError, InputMissing
 from segpipe.lake import convert, duplicates
 from segpipe.lake.audit import Audit, merge_audits
-from segpipe.lake.contract import CARRIED, Contract, compile_contract
+from segpipe.lake.binding import compile_contract
+from segpipe.lake.contract import CARRIED, Contract
 from segpipe.values import Column
 
 N = None

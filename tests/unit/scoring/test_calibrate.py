@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from segpipe.scoring.calibrate import BINS, calibrate, score_edges
-from segpipe.scoring.tally import Scores, Tally, Totals
+from segpipe.scoring.tally import Tally
+from segpipe.scoring.watch import Scores, Totals
 
 
 def tally(score, edges, top):

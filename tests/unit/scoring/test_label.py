@@ -11,7 +11,8 @@ from segpipe.models import persist
 from segpipe.models.fitted import Fitted
 from segpipe.scoring.calibrate import calibrate, score_edges
 from segpipe.scoring.label import Labeller, output_schema
-from segpipe.scoring.tally import TallyStep, Watch
+from segpipe.scoring.tally import TallyStep
+from segpipe.scoring.watch import Watch
 
 from .tables import customers, fitted, pieces
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from segpipe.scoring.calibrate import score_edges
-from segpipe.scoring.tally import SHOWN, Tally, TallyStep, Watch, merge_tallies, top_size
+from segpipe.scoring.tally import Tally, TallyStep, merge_tallies, top_size
+from segpipe.scoring.watch import SHOWN, Watch
 
 from .tables import customers, fitted, pieces
 
