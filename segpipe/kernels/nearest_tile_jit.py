@@ -30,7 +30,7 @@ from segpipe.kernels.simd import load, mul, some, splat
 
 PACKED = 2048
 """Values of a tile, where STEP allows: 8 KiB."""
-AHEAD, WIDE = 4, 128
+AHEAD, WIDE = 8, 128
 """Features that packing asks for ahead where the scan does not ask for the next tile: of more than
 WIDE, lines of one row number would evict one another before they are used."""
 LARGEST = np.float32(16.0)

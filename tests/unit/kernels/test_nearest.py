@@ -53,6 +53,8 @@ def test_noise_is_in_no_sum(path):
     sums = kernel.add_up(X, ONE, label, CENTRES)
     assert sums.count.tolist() == [1, 1] and sums.inertia == 0.125
     assert kernel.squared_error(X, label, CENTRES).tolist() == [0.0625, 0, 0.0625, 0]
+    many, labels = np.tile(X, 9), np.tile(label, 9)  # a vectorised part and a rest
+    assert kernel.squared_error(many, labels, CENTRES).tolist() == [0.0625, 0, 0.0625, 0] * 9
 
 
 @pytest.mark.parametrize("d", [1, 3, 4, 5, 16])
