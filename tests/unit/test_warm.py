@@ -41,3 +41,11 @@ def test_a_large_run_after_it_compiles_nothing(tmp_path):
     )
     assert json.loads(done.stdout.splitlines()[-1])["status"] == "done", done.stderr
     assert cached() == before
+
+
+def test_an_installation_without_the_density_extra_compiles_the_rest(monkeypatch):
+    assert {run["fit"]["model"] for run in warm.runs()} == {"kmeans", "gmm", "hdbscan"}
+    monkeypatch.setattr(warm.importlib.util, "find_spec", lambda name: None)
+    left = warm.runs()
+    assert {run["fit"]["model"] for run in left} == {"kmeans", "gmm"}
+    assert all(run["outliers"]["method"] != "hdbscan" for run in left)
