@@ -39,8 +39,11 @@ fi
 # The package itself, from this checkout: a path entry and the command.
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 pwd > "$site/segpipe.pth"
+# As pip writes them: a #! line takes no path with a space; to Python the second line is a string.
 cat > .venv/bin/segpipe <<STUB
-#!$PWD/.venv/bin/python
+#!/bin/sh
+'''exec' "$PWD/.venv/bin/python" "\$0" "\$@"
+' '''
 import sys
 from segpipe.cli import main
 if __name__ == "__main__":  # processes that Dask starts import this file

@@ -45,7 +45,7 @@ def test_a_large_run_after_it_compiles_nothing(tmp_path):
 
 def test_an_installation_without_the_density_extra_compiles_the_rest(monkeypatch):
     assert {run["fit"]["model"] for run in warm.runs()} == {"kmeans", "gmm", "hdbscan"}
-    monkeypatch.setattr(warm.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(warm.importlib.util, "find_spec", lambda _: None)
     left = warm.runs()
     assert {run["fit"]["model"] for run in left} == {"kmeans", "gmm"}
     assert all(run["outliers"]["method"] != "hdbscan" for run in left)
