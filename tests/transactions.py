@@ -68,9 +68,11 @@ def started(path: Path, *options: Any, command: str = "run") -> subprocess.Popen
 
 
 def ended(child: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
-    """Its exit code and run summary."""
+    """Its exit code and run summary; what a failed one logged is shown if the test fails."""
     out, err = child.communicate(timeout=300)
     assert out.strip(), err
+    if child.returncode:
+        print(err)
     return child.returncode, json.loads(out.strip().splitlines()[-1])
 
 

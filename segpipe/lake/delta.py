@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
@@ -25,7 +26,7 @@ from segpipe.lake.hive import Partition
 from segpipe.lake.lease import may_live
 from segpipe.lake.publication import Publication, still_current
 from segpipe.lake.staging import STAGED, storable
-from segpipe.lake.uris import is_local, locate, probe, storing
+from segpipe.lake.uris import is_local, listing, locate, probe, storing
 from segpipe.values import StagedFile
 
 APP = "segpipe"
@@ -205,8 +206,7 @@ class DeltaTarget:
             if entry.run_id == run_id:
                 named |= _paths(self._open(entry.version))
         orphans: dict[str, list[pafs.FileInfo]] = {}
-        everything = pafs.FileSelector(root, recursive=True, allow_not_found=True)
-        for info in filesystem.get_file_info(everything):
+        for info in listing(filesystem, root):
             relative = info.path.removeprefix(root + "/")
             ours = STAGED.fullmatch(relative.rsplit("/", 1)[-1])
             if ours and relative not in named and not hidden(relative):
@@ -221,8 +221,9 @@ class DeltaTarget:
                 and not may_live(self.uri, owner, latest, time.time())
             ):
                 for info in infos:
-                    filesystem.delete_file(info.path)
-                    gone += 1
+                    with suppress(FileNotFoundError):  # another run may clean here, too
+                        filesystem.delete_file(info.path)
+                        gone += 1
         return gone
 
     def dataset(self) -> Any:

@@ -25,13 +25,14 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.fs as pafs
 
 from segpipe.errors import ConfigError, InputMissing, TemporaryError
 from segpipe.lake.hive import Partition
 from segpipe.lake.lease import exclusive, may_live
 from segpipe.lake.publication import Publication, still_current
 from segpipe.lake.staging import storable
-from segpipe.lake.uris import is_local, probe, storing
+from segpipe.lake.uris import is_local, listing, probe, storing
 from segpipe.values import StagedFile
 
 LINK = "labels"
@@ -197,8 +198,9 @@ class ParquetTarget:
         root = self._home / "staging"
         gone = 0
         for folder in root.iterdir() if root.exists() else ():
-            files = [path for path in folder.rglob("*") if path.is_file()]
-            latest = max((path.stat().st_mtime for path in files), default=0.0)
+            found = listing(pafs.LocalFileSystem(), str(folder))
+            files = [info for info in found if info.is_file]
+            latest = max((info.mtime.timestamp() for info in files), default=0.0)
             if folder.name == run_id or (
                 latest < started and not may_live(self.uri, folder.name, latest, time.time())
             ):

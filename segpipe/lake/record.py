@@ -9,11 +9,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow.fs as pafs
-
 from segpipe.errors import InputMissing
 from segpipe.lake.staging import check_run_id
-from segpipe.lake.uris import absolute, address, is_local, locate, reading, storing
+from segpipe.lake.uris import absolute, address, is_local, listing, locate, reading, storing
 
 HOME = "_segpipe"
 
@@ -88,10 +86,7 @@ def history(uri: str) -> list[dict[str, Any]]:
     filesystem, path = locate(place)
     found = []
     with reading(f"runs of target {uri}"):
-        infos = filesystem.get_file_info(
-            pafs.FileSelector(path, recursive=True, allow_not_found=True)
-        )
-        for info in infos:
+        for info in listing(filesystem, path):
             if info.path.endswith("/record.json"):
                 with filesystem.open_input_stream(info.path) as source:
                     record: dict[str, Any] = json.loads(source.read())

@@ -6,7 +6,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -104,6 +104,18 @@ def storing(what: str) -> Iterator[None]:
         raise TemporaryError(
             f"target {what} cannot be written now: {error}.", "free space or mend the store; retry."
         ) from error
+
+
+def listing(filesystem: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:
+    """Everything below ``path``, while other runs add and remove folders there."""
+    while True:
+        # A folder may go between being seen and being entered; the next look does not see it.
+        with suppress(FileNotFoundError):
+            return list(
+                filesystem.get_file_info(
+                    pafs.FileSelector(path, recursive=True, allow_not_found=True)
+                )
+            )
 
 
 def probe(uri: str) -> None:

@@ -13,6 +13,7 @@ import io
 import json
 import math
 import posixpath
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -156,7 +157,8 @@ def _class(name: str, known: Mapping[str, type[Any]]) -> type[Any]:
 def _write(store: pafs.FileSystem, path: str, data: bytes) -> None:
     # An object store shows a put only when it is complete; a local file needs the rename.
     local = isinstance(store, pafs.LocalFileSystem)
-    target = f"{path}.tmp" if local else path
+    # Its own name: two runs of one key write the same model at once, each must find its file.
+    target = f"{path}.{uuid.uuid4().hex}" if local else path
     with store.open_output_stream(target) as out:
         out.write(data)
     if local:

@@ -1,6 +1,7 @@
 """Round trips are equal to the last bit; the files hold no code; damage is told apart."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,20 @@ def test_replacing_a_model_leaves_a_whole_one(tmp_path):
     for value in (1.0, 2.0):
         save(KMeansModel(np.array([[value]])), str(tmp_path))
     assert load(str(tmp_path)).centres.tolist() == [[2.0]]
+
+
+def test_many_savers_of_one_model_at_once(tmp_path):
+    """Two runs of one key write the same model at the same time: neither takes the other's file."""
+    model = KMeansModel(np.random.default_rng(0).normal(size=(3, 2)))
+
+    def keep(_: int) -> None:
+        for _ in range(25):
+            save(model, str(tmp_path))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(keep, range(4)))
+    assert load(str(tmp_path)).centres.tolist() == model.centres.tolist()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_objects_are_refused(tmp_path):
