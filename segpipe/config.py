@@ -31,7 +31,7 @@ LATER: Mapping[str, Mapping[str, frozenset[str]]] = {
 }
 """Values of the public contract that a later release brings: refused by name, not as typos."""
 
-LATER_KEYS = {("features", "weight"), ("outliers", "stratum")}
+LATER_KEYS = {("outliers", "stratum")}
 """Keys likewise; null, their default, is taken."""
 
 
@@ -82,6 +82,9 @@ class Features(Section):
     set: Literal["columns", "rfm", "connections", "pixels"] = "columns"
     columns: list[str] | None = None
     categorical: Literal["auto", "none"] | list[str] = "auto"
+    weight: str | None = Field(
+        default=None, description="column of row weights: how many rows a row counts as in the fit"
+    )
     scale: Literal["auto", "standard", "robust", "none"] = "auto"
 
 
@@ -211,12 +214,35 @@ class Config(Section):
                 "outliers.method": self.outliers.method not in ("auto", "none"),
                 "features.scale": self.features.scale not in ("auto", "none"),
                 "contract.rules": bool(self.contract.rules),
+                "fit.warm_start": self.fit.warm_start is not None,
             }
             if named := [key for key, given in ignored.items() if given]:
                 raise ValueError(f"features.set pixels has no use for {', '.join(named)}")
+        if self.features.weight is not None:
+            self._weighted(self.features.weight)
         if self.source.format == "table" and self.engine.name != "spark":
             raise ValueError("source.format table names a catalogue table: engine.name spark only")
         return self
+
+    def _weighted(self, weight: str) -> None:
+        """Refuse a weight column where it has no meaning."""
+        unit = {"rfm": "customer", "hosts": "host", "pixels": "colour"}.get(self.features.set)
+        if unit:
+            raise ValueError(
+                f"features.weight {weight!r} weighs source rows, but features.set "
+                f"{self.features.set} makes one row per {unit}; leave it out"
+            )
+        if self.fit.library != "native":
+            raise ValueError(
+                f"features.weight needs fit.library native; {self.fit.library} fits unweighted rows"
+            )
+        uses = {
+            "contract.keys": self.contract.keys,
+            "features.columns": self.features.columns,
+            "features.categorical": self.features.categorical,
+        }
+        if doubled := [key for key, names in uses.items() if weight in (names or ())]:
+            raise ValueError(f"features.weight {weight!r} is named in {', '.join(doubled)} too")
 
 
 def load(

@@ -243,7 +243,7 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
         identity = register.model_id(orders.run_key(order, job.taken.table.snapshot, ""))
         fitted = register.fitted_of(
             identity, c.features.set, job.taken.plan, built, seen.scaler, model, detector,
-            calibration, told.names, notes["quality"],
+            calibration, told.names, notes["quality"], seen.weight_scale,
         )  # fmt: skip
     if order.dry_run:
         return fitted, tally

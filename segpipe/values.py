@@ -27,6 +27,8 @@ class Fragment:
     partition: tuple[tuple[str, str | None], ...] = ()
     offset: int = 0
     """Number of the first row within the file."""
+    span: tuple[int, int, int] | None = None
+    """Of a text file that is read in pieces: where its header starts, first byte, end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,22 @@ class Sample:
     """Table rows that each sampled row stands for; sums to ``rows`` of the table."""
     count: Floats
     """Identical table rows that were collapsed into each sampled row (1 for keyed tables)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """The users' weights as passes over all rows take them: scaled to about 1 a row."""
+
+    column: str
+    scale: float = 1.0
+    """A power of two: sums are exact for weights on a 2^-24 grid that stay below 5e8 in all."""
+    largest: float = np.inf
+    """The table's largest weight, in the users' unit: what sums of weighted columns go by."""
+
+    def of(self, batch: pa.RecordBatch) -> Floats:
+        """(n,) scaled weights of a batch's rows."""
+        column = batch.column(self.column).to_numpy(zero_copy_only=False)
+        return np.asarray(column, np.float64) * self.scale
 
 
 @dataclass(frozen=True, slots=True)

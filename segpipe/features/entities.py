@@ -27,7 +27,7 @@ def unsure(schema: pa.Schema, mapping: Mapping[str, str], request: Request) -> t
         for name in wanted
         if name not in request.keys
         and name not in chosen
-        and name != TIME
+        and name not in (TIME, request.weight)
         and _is_text(schema.field(names[name]).type)
     )
 
@@ -57,6 +57,8 @@ def plan(
     numeric, categorical, warnings = [], [], []
     wanted = dict.fromkeys(names) if asked is None else dict.fromkeys([*asked, *chosen])
     for name in wanted:
+        if name == request.weight:
+            continue
         if name in request.keys or name == TIME:
             if asked is not None:
                 warnings.append(f"column {name!r} is a key or the time")

@@ -22,6 +22,8 @@ class Request:
     """auto | none | names of columns to read as categories."""
     as_of_end_us: int | None = None
     """End of the last day of the window, microseconds UTC; ages count to it (rfm needs it)."""
+    weight: str | None = None
+    """features.weight: a column that is read, but is no feature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Built:
     """All feature columns, for the label table and the profiles; includes those above."""
     as_rows: bool = True
     """Row-wise: one labelled row per accepted row (otherwise one per key)."""
+    weight: str | None = None
+    """Column of row weights in ``frame``, float64 from 0 on; None: 1 each."""
 
 
 def unmapped(schema: pa.Schema, mapping: Mapping[str, str]) -> dict[str, str]:

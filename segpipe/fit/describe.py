@@ -22,10 +22,11 @@ import pyarrow.compute as pc
 from segpipe.engines.protocol import Engine, Frame
 from segpipe.errors import DataError
 from segpipe.fit.draw import WHOLE, Draw, Keys, one_batch
-from segpipe.kernels.cells import MISSING, floats, texts
+from segpipe.fit.weighing import ranked, weigh, weigh_by
+from segpipe.kernels.cells import MISSING, floats, numbers, texts
 from segpipe.kernels.hashing import hash_rows
 from segpipe.models.description import Category, Description, Number
-from segpipe.values import Floats, Sample
+from segpipe.values import Floats
 
 LEVELS = 100_000
 """Distinct values counted per category column; states stay below a few MB a column."""
@@ -47,6 +48,8 @@ class Look:
     keys: tuple[str, ...]
     sample_rows: int
     seed: int
+    weight: str | None = None
+    """Column of row weights, by which rows are drawn; a unit has one weight then."""
     bound: int = WHOLE
     """Units of higher hash are not looked at: a guess from the number of rows, which ``conclude``
     checks."""
@@ -56,12 +59,18 @@ class Look:
         """All feature columns, numbers first."""
         return self.numeric + self.categorical
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is kept of a drawn row: its features and its weight."""
+        return self.features if self.weight is None else (*self.features, self.weight)
+
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Found:
         """The description of one part."""
         missing = np.zeros(len(self.numeric), np.int64)
         low, high = np.full(len(self.numeric), np.inf), np.full(len(self.numeric), -np.inf)
         levels: list[dict[str, int] | None] = [{} for _ in self.categorical]
         buckets = np.zeros(BUCKETS, np.int64)
+        lightest, heaviest = np.inf, 0.0
         pool, rows = _Pool(self, self.sample_rows), 0
         for batch in batches:
             if not batch.num_rows:
@@ -81,14 +90,22 @@ class Look:
             first = hash_rows(batch, self.keys, self.seed) if self.keys else self.row_hash(picked)
             if not self.keys:
                 buckets += np.bincount(first & np.uint64(BUCKETS - 1), minlength=BUCKETS)
-            pool.offer(picked, first, np.flatnonzero(first <= np.uint64(pool.draw.bound)))
-        return Found(rows, missing, low, high, tuple(levels), buckets, pool.drawn())
+            near = first <= np.uint64(pool.draw.bound)
+            if self.weight is not None:
+                w = picked.column(len(self.features)).to_numpy()
+                lightest, heaviest = min(lightest, w.min()), max(heaviest, w.max())
+                first = ranked(first, w)
+                near = (first <= np.uint64(pool.draw.bound)) & (w > 0)
+            pool.offer(picked, first, np.flatnonzero(near))
+        ends = float(lightest), float(heaviest)
+        return Found(rows, missing, low, high, tuple(levels), buckets, pool.drawn(), ends)
 
     def pick(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The feature columns, floats and text."""
+        """The feature columns, floats and text; then the weight."""
         columns = [pa.array(floats(batch.column(n))) for n in self.numeric]
         columns += [texts(batch.column(n)) for n in self.categorical]
-        return pa.RecordBatch.from_arrays(columns, names=list(self.features))
+        columns += [] if self.weight is None else [pa.array(numbers(batch.column(self.weight)))]
+        return pa.RecordBatch.from_arrays(columns, names=list(self.columns))
 
     def row_hash(self, picked: pa.RecordBatch) -> Keys:
         """(n,) hash of the whole feature row, the unit of tables without keys."""
@@ -102,20 +119,23 @@ def look_for(
     sample_rows: int,
     seed: int,
     rows: int | None = None,
+    weight: str | None = None,
 ) -> Look:
     """The step that describes these columns; ``rows``: of the table, where they are known.
+
+    ``weight``: the column of row weights, if there is one.
 
     Raises
     ------
     DataError
         No feature column.
     """
-    look = Look(tuple(numeric), tuple(categorical), tuple(keys), sample_rows, seed)
+    look = Look(tuple(numeric), tuple(categorical), tuple(keys), sample_rows, seed, weight)
     if not look.features:
         raise DataError("no feature column was found.", hint="name some in features.columns")
     # Ten standard deviations of the number of units below the bound, if all rows are units.
     wanted = sample_rows + 10 * int(sample_rows**0.5) + 50
-    if rows is None or rows < 2 * wanted:
+    if rows is None or rows < 2 * wanted or weight is not None:
         return look
     return replace(look, bound=WHOLE // rows * wanted)
 
@@ -126,8 +146,9 @@ class _Pool:
     def __init__(self, look: Look, limit: int | None) -> None:
         self._look = look
         self._types = [pa.float64()] * len(look.numeric) + [pa.string()] * len(look.categorical)
+        self._types += [] if look.weight is None else [pa.float64()]
         arrays = [pa.array([], kind) for kind in self._types]
-        rows = pa.RecordBatch.from_arrays(arrays, names=list(look.features))
+        rows = pa.RecordBatch.from_arrays(arrays, names=list(look.columns))
         none = np.empty(0, np.uint64)
         self.draw = Draw(limit, none, none, np.empty(0, np.int64), (rows,), look.bound)
         self._first: list[Keys] = []
@@ -154,7 +175,7 @@ class _Pool:
         if not self._held:
             return
         rows = one_batch([self._widened(batch) for batch in self._rows])
-        second = hash_rows(rows, self._look.features, self._look.seed ^ _SECOND)
+        second = hash_rows(rows, self._look.columns, self._look.seed ^ _SECOND)
         count = np.ones(self._held, np.int64)
         found = Draw(self.draw.limit, np.concatenate(self._first), second, count, (rows,))
         # Without a limit it is a few heavy rows a million times over: joined at once.
@@ -179,6 +200,8 @@ class Found:
     """Per category column; None once there are more than ``LEVELS``."""
     buckets: npt.NDArray[np.int64]
     draw: Draw
+    weights: tuple[float, float] = (np.inf, 0.0)
+    """The least and the largest weight, where rows have weights."""
 
 
 def describe(
@@ -224,6 +247,11 @@ def conclude(engine: Engine, frame: Frame, look: Look, found: Found) -> Descript
         if len(buckets):
             step = partial(_heavy_step, replace(look, bound=WHOLE), buckets)
             heavy = engine.fold(frame, step, _merge_heavy).cut()
+    drawn = (draw, heavy, bound, found.rows, look.sample_rows)
+    if look.weight is None:
+        sample, weights = weigh(*drawn), None
+    else:
+        sample, weights = weigh_by(*drawn, found.weights, look.weight)
     return Description(
         found.rows,
         tuple(
@@ -234,7 +262,8 @@ def conclude(engine: Engine, frame: Frame, look: Look, found: Found) -> Descript
             _category(name, levels)
             for name, levels in zip(look.categorical, found.levels, strict=True)
         ),
-        _weigh(draw, heavy, bound, found.rows, look.sample_rows),
+        sample,
+        weights,
     )
 
 
@@ -248,6 +277,7 @@ def merge(a: Found, b: Found) -> Found:
         tuple(_merge_levels(x, y) for x, y in zip(a.levels, b.levels, strict=True)),
         a.buckets + b.buckets,
         a.draw.add(b.draw),
+        (min(a.weights[0], b.weights[0]), max(a.weights[1], b.weights[1])),
     )
 
 
@@ -264,38 +294,16 @@ def _heavy_step(
     for batch in batches:
         picked = look.pick(batch)
         first = look.row_hash(picked)
-        pool.offer(picked, first, np.flatnonzero(wanted[first & np.uint64(BUCKETS - 1)]))
+        inside = wanted[first & np.uint64(BUCKETS - 1)]
+        if look.weight is not None:
+            w = picked.column(len(look.features)).to_numpy()
+            first, inside = ranked(first, w), inside & (w > 0)
+        pool.offer(picked, first, np.flatnonzero(inside))
     return pool.drawn()
 
 
 def _merge_heavy(a: Draw, b: Draw) -> Draw:
     return a.add(b)
-
-
-def _weigh(draw: Draw, heavy: Draw | None, bound: int, rows: int, sample_rows: int) -> Sample:
-    """Heavy rows stand for themselves; the drawn ones share the remaining rows by ratio."""
-    count = draw.count.astype(np.float64)
-    if heavy is None:
-        return Sample(draw.batch, count * (rows / count.sum()), count)
-    certain = np.flatnonzero(heavy.count > bound)
-    identities = {(int(heavy.first[i]), int(heavy.second[i])) for i in certain}
-    drawn = zip(draw.first.tolist(), draw.second.tolist(), strict=True)
-    plain = np.array([pair not in identities for pair in drawn], bool)
-    light = np.flatnonzero(plain)[: max(sample_rows - len(certain), 1)]
-    rest = rows - int(heavy.count[certain].sum())
-    batch = one_batch(
-        (heavy.batch.take(pa.array(certain)), draw.batch.take(pa.array(light))),
-    )
-    first = np.concatenate([heavy.first[certain], draw.first[light]])
-    second = np.concatenate([heavy.second[certain], draw.second[light]])
-    exact = heavy.count[certain].astype(np.float64)
-    shared = count[light] * (rest / count[light].sum()) if len(light) else count[light]
-    order = np.lexsort((second, first))
-    return Sample(
-        batch.take(pa.array(order)),
-        np.concatenate([exact, shared])[order],
-        np.concatenate([exact, count[light]])[order],
-    )
 
 
 def _count(column: Any) -> dict[str, int]:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from segpipe.engines.protocol import Engine, Frame
@@ -20,7 +21,7 @@ from segpipe.fit.mixture import expected_gain, maximise
 from segpipe.kernels import nearest as kernel
 from segpipe.models.kmeans import KMeansModel
 from segpipe.models.mixture import MixtureModel
-from segpipe.values import Block, Floats, Ints, SegmentModel
+from segpipe.values import Block, Floats, Ints, SegmentModel, Weighing
 
 DIGITS = 10
 TOL = 1e-4
@@ -66,6 +67,8 @@ class Polished:
     """Per pass: inertia (centres), mean log likelihood in nats (mixtures)."""
     noted: tuple[Any, ...] = ()
     """Per pass: what its watch noted; None where none watched."""
+    rows: npt.NDArray[np.int64] | None = None
+    """(k,) rows per segment, where weights say something else."""
 
     @property
     def inertia(self) -> float:
@@ -92,7 +95,7 @@ def polish(
     model: SegmentModel,
     passes: int,
     tol: float = TOL,
-    weight: str | None = None,
+    weight: Weighing | None = None,
     watch: Callable[[int], Watch | None] = lambda _: None,
 ) -> Polished:
     """Improve ``model`` on all rows in at most ``passes`` passes; at least one measures it.
@@ -104,7 +107,7 @@ def polish(
 
     Parameters
     ----------
-    weight : column of row weights; None = 1 each
+    weight : where row weights are, and their scale; None = 1 each. All sums are weighted by it
     watch : number of the pass -> what to note while its rows pass
     """
     sums: list[kernel.Sums] = []
@@ -121,7 +124,7 @@ def polish(
         )
         better = model if len(history) >= passes else _moved(model, state, tol)
         if better is model:
-            return Polished(model, sums[-1], tuple(history), tuple(noted))
+            return Polished(model, sums[-1], tuple(history), tuple(noted), state.rows)
         model = better
 
 
@@ -151,7 +154,11 @@ def _moved(model: SegmentModel, state: _State, tol: float) -> SegmentModel:
 
 
 def exact_inertia(
-    engine: Engine, frame: Frame, scaler: Transform, model: SegmentModel, weight: str | None = None
+    engine: Engine,
+    frame: Frame,
+    scaler: Transform,
+    model: SegmentModel,
+    weight: Weighing | None = None,
 ) -> float:
     """Squared distances of all rows to their segment's centre, whichever library fitted it."""
     return polish(engine, frame, scaler, model, 1, weight=weight).inertia
@@ -163,12 +170,15 @@ class _State:
     em: Any
     """``kernels.mixture.EMSums`` of a mixture."""
     noted: Any
+    rows: npt.NDArray[np.int64] | None
+    """(k,); None where rows weigh 1 each and the sums count them."""
 
     def __add__(self, other: _State) -> _State:
         return _State(
             self.sums + other.sums,
             None if self.em is None else self.em + other.em,
             None if self.noted is None else self.noted + other.noted,
+            None if self.rows is None or other.rows is None else self.rows + other.rows,
         )
 
 
@@ -182,7 +192,7 @@ class _Step:
     scaler: Transform
     measure: Callable[[Block, Floats | None], Measured]
     blank: _State
-    weight: str | None
+    weight: Weighing | None
     watch: Watch | None
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> _State:
@@ -192,15 +202,17 @@ class _Step:
             if not batch.num_rows:
                 continue
             x = self.scaler.transform(batch)
-            label, sums, em = self.measure(x, _weights(batch, self.weight))
-            total = total + _State(sums, em, None)
+            w = None if self.weight is None else self.weight.of(batch)
+            label, sums, em = self.measure(x, w)
+            rows = None if w is None else np.bincount(label[label >= 0], minlength=len(sums.count))
+            total = total + _State(sums, em, None, rows)
             if watching is not None:
                 watching.add(batch, x, label)
         return total if watching is None else replace(total, noted=watching.noted())
 
 
 def _step_of(
-    scaler: Transform, model: SegmentModel, weight: str | None, watch: Watch | None
+    scaler: Transform, model: SegmentModel, weight: Weighing | None, watch: Watch | None
 ) -> _Step:
     k, d = model.centres.shape
     sums, em = kernel.Sums(np.zeros(k), np.zeros((k, d)), np.zeros((2, k))), None
@@ -215,7 +227,8 @@ def _step_of(
         measure = partial(_measure_centres, np.asarray(model.centres))
     else:
         measure = partial(_measure_labels, model)
-    return _Step(scaler, measure, _State(sums, em, None), weight, watch)
+    rows = None if weight is None else np.zeros(k, np.int64)
+    return _Step(scaler, measure, _State(sums, em, None, rows), weight, watch)
 
 
 def _measure_centres(centres: Floats, x: Block, w: Floats | None) -> Measured:
@@ -235,12 +248,6 @@ def _measure_mixture(
 def _measure_labels(model: SegmentModel, x: Block, w: Floats | None) -> Measured:
     label = model.label(x).segment
     return label, kernel.add_up(x, w, label, np.asarray(model.centres, np.float64)), None
-
-
-def _weights(batch: pa.RecordBatch, weight: str | None) -> Floats | None:
-    if weight is None:
-        return None
-    return np.asarray(batch.column(weight).cast(pa.float64()).to_numpy(zero_copy_only=False))
 
 
 def _rounded(values: Floats) -> Floats:

@@ -152,7 +152,7 @@ def audit_rows(contract: Contract, judged: Judged) -> Audit:
         # Several columns share a reason.
         rejected[name] = rejected.get(name, 0) + int(n)
     facts = []
-    for column in contract.columns:
+    for column in contract.described:
         values, unfit = judged.typed[column.name]
         if everything and _plain(values):
             numbers = values.to_numpy()

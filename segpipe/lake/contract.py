@@ -6,7 +6,7 @@ rows outside it are in no count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,10 +27,22 @@ CARRIED = "source__"
 NULL_KEY = "null_key"
 NULL_VALUE = "null_value"
 DUPLICATE = "duplicate_key"
-UNFIT = {"number": "not_a_number", "money": "not_an_amount", "time": "not_a_time"}
+BAD_WEIGHT = "bad_weight"
+UNFIT = {
+    "number": "not_a_number",
+    "money": "not_an_amount",
+    "time": "not_a_time",
+    "weight": BAD_WEIGHT,
+}
 """Reason per kind for a value that is there but cannot be read as the kind."""
 
 Action = Literal["reject", "warn", "fail"]
+_PLAIN: Mapping[str, Callable[[pa.Array], Converted]] = {
+    "money": convert.to_money,
+    "number": convert.to_number,
+    "weight": convert.to_weight,
+    "text": convert.to_text,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +102,10 @@ class Contract:
 
     @property
     def schema(self) -> pa.Schema:
-        """Of accepted rows: keys, typed columns, then ``source__<name>`` in the source's types."""
+        """Of accepted rows: keys, typed columns, then ``source__<name>`` in the source's types.
+
+        What a log declares to be a time, a count, a set, ... is kept as such.
+        """
         fields = [pa.field(column.name, column.result) for column in self.columns]
         fields += [pa.field(CARRIED + name, self.source.field(name).type) for name in self.carried]
         return pa.schema(fields)
@@ -141,7 +156,12 @@ class Contract:
     @property
     def blank(self) -> Audit:
         """The audit of no rows."""
-        return Audit(columns=tuple(ColumnFacts(c.name, c.required) for c in self.columns))
+        return Audit(columns=tuple(ColumnFacts(c.name, c.required) for c in self.described))
+
+    @property
+    def described(self) -> tuple[Bound, ...]:
+        """Columns whose facts are counted: a weight says nothing of what the rows are."""
+        return tuple(c for c in self.columns if c.kind != "weight")
 
     def rejecting(self, duplicated: pa.RecordBatch) -> Contract:
         """The same contract that also rejects every row with one of these keys."""
@@ -172,13 +192,8 @@ class Contract:
                 return convert.to_key(array, column.source)
             case "time":
                 return convert.to_time(array, self.time_format)
-            case "money":
-                return convert.to_money(array)
-            case "number":
-                return convert.to_number(array)
-            case "text":
-                return convert.to_text(array)
-        return Converted(array, np.zeros(len(array), np.bool_))
+        plain = _PLAIN.get(column.kind)
+        return plain(array) if plain else Converted(array, np.zeros(len(array), np.bool_))
 
     def _inside(self, typed: Mapping[str, Converted], rows: int) -> Mask:
         inside: Mask = np.ones(rows, np.bool_)

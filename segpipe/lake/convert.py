@@ -96,7 +96,13 @@ def fits(source: pa.DataType, kind: str) -> bool:
 
 def result_type(source: pa.DataType, kind: str) -> pa.DataType:
     """The type that ``kind`` has in accepted rows."""
-    fixed = {"time": pa.int64(), "money": pa.int64(), "number": pa.float64(), "text": pa.string()}
+    fixed = {
+        "time": pa.int64(),
+        "money": pa.int64(),
+        "number": pa.float64(),
+        "weight": pa.float64(),
+        "text": pa.string(),
+    }
     if kind == "number" and pa.types.is_float32(source):
         return source  # twice the bytes would hold nothing more
     if kind in fixed:
@@ -116,6 +122,13 @@ def to_number(array: pa.Array) -> Converted:
     else:
         values = _finite(array.cast(pa.float64(), safe=False))
     return Converted(values, np.zeros(len(array), np.bool_))
+
+
+def to_weight(array: pa.Array) -> Converted:
+    """float64 from 0 on; what is missing, negative or no number does not fit."""
+    values = to_number(array).values.cast(pa.float64())
+    fits = mask(pc.greater_equal(values, 0.0))
+    return Converted(pc.if_else(pa.array(fits), values, pa.scalar(None, pa.float64())), ~fits)
 
 
 def to_money(array: pa.Array) -> Converted:

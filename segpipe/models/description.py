@@ -36,6 +36,16 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """The users' weights of all rows."""
+
+    low: float
+    high: float
+    mean: float
+    """Estimated from the sample, unless all are equal."""
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """A described table; the same on every engine and partitioning."""
 
@@ -43,3 +53,5 @@ class Description:
     numbers: tuple[Number, ...]
     categories: tuple[Category, ...]
     sample: Sample
+    weights: Weights | None = None
+    """Of features.weight; None: every row weighs 1."""

@@ -36,6 +36,8 @@ class Fitted:
     quality: tuple[tuple[str, float | None], ...] = ()
     """Of the fitting run: inertia, silhouette, stability ..."""
     format: int = FORMAT
+    weight_scale: float | None = None
+    """What the users' row weights are multiplied by (``Weighing``); None: fitted without."""
 
 
 def name_of(names: Mapping[int, str], segment: int) -> str:

@@ -38,6 +38,9 @@ class Tally:
     """(2, k) squared distances to the assigned centre in the block, coarse and fine part."""
     totals: Totals
     scores: Scores
+    mass: Floats | None = None
+    """(k + 1,) weight, as ``Weighing`` scales it, where rows have weights; ``linear``, ``squared``
+    and the totals are weighted then."""
 
     @property
     def total(self) -> int:
@@ -53,6 +56,11 @@ class Tally:
     def raw_sums(self) -> Floats:
         """(k + 1, numeric columns) sums in original units."""
         return np.asarray(self.totals.raw[0] + self.totals.raw[1])
+
+    @property
+    def means(self) -> Floats:
+        """(k + 1, numeric columns) means in original units; NaN where there is no value."""
+        return self.totals.means
 
     @property
     def histogram(self) -> Counts:
@@ -78,17 +86,25 @@ class Tally:
     def reordered(self, order: npt.NDArray[np.intp]) -> Tally:
         """The tally once segment ``order[i]`` is renamed to i."""
         rows = np.append(0, order + 1)
-        totals = Totals(self.totals.raw[:, rows], self.totals.present[rows])
+        raw, mass = self.totals.raw[:, rows], self.totals.mass
+        totals = Totals(raw, self.totals.present[rows], None if mass is None else mass[:, rows])
         return Tally(
-            self.rows[rows], self.linear[rows], self.squared[:, order], totals, self.scores
-        )
+            self.rows[rows], self.linear[rows], self.squared[:, order], totals, self.scores,
+            None if self.mass is None else self.mass[rows],
+        )  # fmt: skip
 
 
-def tally_of(sums: kernel.Sums, totals: Totals, scores: Scores) -> Tally:
-    """The tally of rows of which none is noise, from the sums of a Lloyd or EM step."""
-    rows = np.append(0, np.rint(sums.count).astype(np.int64))
+def tally_of(
+    sums: kernel.Sums, totals: Totals, scores: Scores, rows: Counts | None = None
+) -> Tally:
+    """The tally of rows of which none is noise, from the sums of a Lloyd or EM step.
+
+    ``rows``: (k,) of each segment, where the sums are weighted.
+    """
+    counted = np.rint(sums.count).astype(np.int64) if rows is None else rows
     linear = np.vstack([np.zeros((1, sums.linear.shape[1])), sums.linear])
-    return Tally(rows, linear, sums.squared, totals, scores)
+    mass = None if rows is None else np.append(0.0, sums.count)
+    return Tally(np.append(0, counted), linear, sums.squared, totals, scores, mass)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,17 +137,24 @@ class Counting:
         self._model, self._watching = step.model, step.watch.begin(k)
         self._rows, self._linear = np.zeros(k + 1, np.int64), np.zeros((k + 1, d))
         self._squared = np.zeros((2, k))
+        self._weight = step.watch.weight
+        self._mass = None if self._weight is None else np.zeros(k + 1)
 
     def add(
         self, batch: pa.RecordBatch, x: Block, segment: Ints, score: Floats | None = None
     ) -> None:
         """Take in a batch, its block, its labels and its scores, where they are known."""
         model = self._model
-        count, sums = kernel.moments(x, None, segment + np.int32(1), model.k + 1)
-        self._rows += np.rint(count).astype(np.int64)
+        at, w = segment + np.int32(1), None if self._weight is None else self._weight.of(batch)
+        count, sums = kernel.moments(x, w, at, model.k + 1)
+        if self._mass is None:
+            self._rows += np.rint(count).astype(np.int64)
+        else:
+            self._rows += np.bincount(at, minlength=model.k + 1)
+            self._mass += count
         self._linear += sums
         if model.kind in CENTRED and model.k:
-            own = kernel.add_up(x, None, segment, model.centres).squared
+            own = kernel.add_up(x, w, segment, model.centres).squared
             self._squared = kernel.carried(self._squared + own)
         self._watching.add(batch, x, segment, score)
 
@@ -144,6 +167,7 @@ class Counting:
             self._squared,
             noted.totals or Totals(np.zeros((2, k + 1, 0)), np.zeros((k + 1, 0), np.int64)),
             noted.scores or no_scores(),
+            self._mass,
         )
 
 
@@ -167,4 +191,5 @@ def merge_tallies(a: Tally, b: Tally) -> Tally:
         kernel.carried(a.squared + b.squared),
         a.totals + b.totals,
         a.scores + b.scores,
+        None if a.mass is None or b.mass is None else a.mass + b.mass,
     )

@@ -12,7 +12,7 @@ from segpipe.kernels.bins import Bins
 from segpipe.kernels.cells import floats
 from segpipe.kernels.hashing import hash_rows
 from segpipe.kernels.totals import Counts, add_column
-from segpipe.values import Block, Detector, Floats, Ints
+from segpipe.values import Block, Detector, Floats, Ints, Weighing
 
 SHOWN = 20
 """Most unusual rows kept whole, for the report."""
@@ -37,9 +37,20 @@ class Totals:
     """(2, k + 1, numeric columns) sums, coarse and fine part."""
     present: Counts
     """(k + 1, numeric columns) rows with a finite value."""
+    mass: Floats | None = None
+    """(2, k + 1, numeric columns) their weight, where rows have weights; ``raw`` is weighted."""
 
     def __add__(self, other: Totals) -> Totals:
-        return Totals(self.raw + other.raw, self.present + other.present)
+        mass = None if self.mass is None or other.mass is None else self.mass + other.mass
+        return Totals(self.raw + other.raw, self.present + other.present, mass)
+
+    @property
+    def means(self) -> Floats:
+        """(k + 1, numeric columns) means in original units; NaN where there is no value."""
+        over = self.present if self.mass is None else self.mass[0] + self.mass[1]
+        sums = self.raw[0] + self.raw[1]
+        found: Floats = np.divide(sums, over, out=np.full(sums.shape, np.nan), where=over > 0)
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +129,8 @@ class Watch:
     """Columns of the most unusual rows: keys and features."""
     spool: Spool | None = None
     """Where to keep the scores of every row for the pass that writes them."""
+    weight: Weighing | None = None
+    """Weights of the rows in the sums; None: 1 each."""
 
     def begin(self, k: int) -> Watching:
         """For the rows of one part, labelled with ``k`` segments."""
@@ -139,6 +152,7 @@ class Watching:
         self._watch, self._bins = watch, Bins.of(watch.edges)
         self._raw = np.zeros((len(watch.numeric), 2, k + 1))
         self._present = np.zeros((len(watch.numeric), k + 1), np.int64)
+        self._mass = None if watch.weight is None else np.zeros_like(self._raw)
         self._histogram = np.zeros(len(watch.edges) + 1, np.int64)
         self._waiting: list[Floats] = []
         self._held, self._least = 0, -np.inf
@@ -151,9 +165,16 @@ class Watching:
         """Take in a batch, its block, its labels and its scores, where they are known."""
         watch, at = self._watch, segment + np.int32(1)
         counts = np.bincount(at, minlength=self._present.shape[1]) if watch.numeric else None
+        w = None if watch.weight is None or not watch.numeric else watch.weight.of(batch)
         for j, name in enumerate(watch.numeric):
             values, sums, present = floats(batch.column(name)), self._raw[j], self._present[j]
-            add_column(values, at, watch.magnitude[j], sums, present, counts)
+            reach = watch.magnitude[j]
+            if w is not None and watch.weight is not None and self._mass is not None:
+                most = watch.weight.largest * watch.weight.scale
+                known = np.where(np.isfinite(values), w, np.nan)
+                add_column(known, at, most, self._mass[j], np.zeros_like(present))
+                values, reach = values * w, reach * most
+            add_column(values, at, reach, sums, present, counts)
         if watch.detector is None:
             return
         score = watch.detector.score(x) if score is None else score
@@ -173,6 +194,7 @@ class Watching:
         totals = Totals(
             np.ascontiguousarray(np.moveaxis(self._raw, 0, 2)),
             np.ascontiguousarray(self._present.T),
+            None if self._mass is None else np.ascontiguousarray(np.moveaxis(self._mass, 0, 2)),
         )
         top = _highest(np.concatenate([np.empty(0), *self._waiting]), watch.top)
         spools = () if self._spool is None else (self._spool.close(),)

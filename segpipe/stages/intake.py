@@ -22,11 +22,11 @@ from segpipe.fit.describe import Found, Look
 from segpipe.fit.describe import merge as merge_found
 from segpipe.lake.audit import Audit, merge_audits
 from segpipe.lake.binding import compile_contract
-from segpipe.lake.contract import CARRIED, Contract
+from segpipe.lake.contract import BAD_WEIGHT, CARRIED, Contract
 from segpipe.lake.duplicates import CollectKeys, DuplicatePlan, duplicated_rows, refuse
 from segpipe.lake.staging import Writer
 from segpipe.schema import AS_OF
-from segpipe.values import StagedFile, Table
+from segpipe.values import Column, StagedFile, Table
 
 EPOCH = date(1970, 1, 1)
 DAY_US = 86_400_000_000
@@ -62,7 +62,8 @@ class Intake:
     def build(self, engine: Engine, featureset: FeatureSet, rows: bool = True) -> Built:
         """The feature table; without ``rows`` only how it is made."""
         frame = self.rows(engine) if rows else engine.from_batches([], self.contract.schema)
-        return featureset.build(engine, frame, self.contract.schema, self.plan)
+        built = featureset.build(engine, frame, self.contract.schema, self.plan)
+        return replace(built, weight=self.plan.request.weight)
 
     def stage_rejects(self, engine: Engine, writer: Writer) -> list[StagedFile]:
         """Write the rejected rows with their reasons; nothing to do is no pass."""
@@ -120,6 +121,7 @@ def plan_for(
         keys=keys_of(contract, featureset),
         columns=None if features.columns is None else tuple(features.columns),
         categorical=chosen if isinstance(chosen, str) else tuple(chosen),
+        weight=features.weight,
     )
     if featureset.keys and not request.keys:
         raise ConfigError(
@@ -128,7 +130,33 @@ def plan_for(
         )
     unsure = featureset.unsure(table.schema, source.columns, request)
     facts = sniff(engine, engine.scan(table, unsure), unsure) if unsure else {}
-    return featureset.plan(table.schema, source.columns, request, facts)
+    return _weighted(featureset.plan(table.schema, source.columns, request, facts), table)
+
+
+def _weighted(plan: Plan, table: Table) -> Plan:
+    """The plan that also reads the column of row weights, where one is asked for.
+
+    Raises
+    ------
+    DataError
+        The source lacks it.
+    """
+    weight = plan.request.weight
+    if weight is None:
+        return plan
+    source = plan.mapping.get(weight, weight)
+    if source not in table.schema.names:
+        near = difflib.get_close_matches(source, table.schema.names, 1)
+        raise DataError(
+            f"features.weight names {weight!r}; the source has {table.schema.names}.",
+            f"Did you mean {near[0]!r}?" if near else "Name a column of numbers from 0 on.",
+        )
+    if any(column.name == weight for column in plan.columns):
+        raise ConfigError(
+            f"features.weight names {weight!r}, which features.set reads as a column of its own.",
+            "Name a column that says only how many rows each row stands for.",
+        )
+    return replace(plan, columns=(*plan.columns, Column(weight, "weight", nulls=BAD_WEIGHT)))
 
 
 def compiled(

@@ -27,7 +27,7 @@ from segpipe.scoring.calibrate import score_edges
 from segpipe.scoring.outliers import fit_detector, reference_weights
 from segpipe.scoring.tally import Tally, TallyStep, merge_tallies, tally_of, top_size
 from segpipe.scoring.watch import Spool, Watch, no_scores
-from segpipe.values import Block, Detector, Floats, Sample, SegmentModel
+from segpipe.values import Block, Detector, Floats, Sample, SegmentModel, Weighing
 
 TELLING = ("ts", "src", "src_port", "dst", "dst_port", "proto", "service")
 """Columns that say which log row it was, where rows have no key."""
@@ -41,6 +41,12 @@ class Described:
     scaler: Scaler
     x: Block
     w: Floats
+    weighing: Weighing | None = None
+    """How passes over all rows weigh them; None: all alike."""
+    per_weight: float = 1.0
+    """What one unit of weight in those passes is to the user."""
+    weight_scale: float | None = None
+    """See ``Weighing``; None where rows have no weights."""
 
     def head(self, rows: int) -> Described:
         """The same from the first ``rows`` of the sample, which are a sample too: hash order.
@@ -59,6 +65,9 @@ class Described:
             self.scaler,
             np.ascontiguousarray(self.x[:, :rows]),
             part.weight,
+            self.weighing,
+            self.per_weight,
+            self.weight_scale,
         )
 
     def warnings(self, earlier: Sequence[str]) -> list[str]:
@@ -82,7 +91,7 @@ def looking(built: Built, sample_rows: int, seed: int, rows: int | None) -> Look
     """
     shown = [n for n in built.shown if n not in built.categorical and n not in built.numeric]
     numeric = (*built.numeric, *(n for n in shown if _is_number(built.schema.field(n).type)))
-    return look_for(numeric, built.categorical, built.keys, sample_rows, seed, rows)
+    return look_for(numeric, built.categorical, built.keys, sample_rows, seed, rows, built.weight)
 
 
 def look(
@@ -110,7 +119,15 @@ def look(
         required,
     )
     x = scaler.transform(description.sample.batch)
-    return Described(description, scaler, x, description.sample.weight)
+    weights = description.weights
+    if weights is None or built.weight is None:
+        return Described(description, scaler, x, description.sample.weight)
+    factor = float(2.0 ** -np.ceil(np.log2(weights.mean)))
+    if weights.low == weights.high:  # the same as no weights, to the bit
+        weighing, each = None, weights.low
+    else:
+        weighing, each = Weighing(built.weight, factor, weights.high), 1.0 / factor
+    return Described(description, scaler, x, description.sample.weight, weighing, each, factor)
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -163,12 +180,13 @@ def settle(
     done = polish.polish(
         engine, built.frame, seen.scaler, decision.model, fit.polish_passes,
         watch=lambda number: first if number == 0 else watch.totals_only(),
+        weight=seen.weighing,
     )  # fmt: skip
     scores, totals = done.noted[0].scores or no_scores(), done.noted[-1].totals
     if totals is None:
         step = TallyStep(seen.scaler, done.model, watch.totals_only())
         totals = engine.fold(built.frame, step, merge_tallies).totals
-    tally = tally_of(done.sums, totals, scores)
+    tally = tally_of(done.sums, totals, scores, done.rows)
     if done.model.k < 2:
         return done.model, tally
     order = order_of(done.model, seen.x, seen.w)
@@ -257,6 +275,7 @@ def watch_for(
         top_size(threshold, seen.description.rows),
         tuple(dict.fromkeys([*told_by(built), *built.shown])),
         spool,
+        seen.weighing,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,6 +50,8 @@ class Told:
 
     profiles: tuple[SegmentProfile, ...]
     labels: Labels
+    weight_shares: Mapping[int, float] = field(default_factory=dict)
+    """Segment id -> its share of the rows' weight; empty without weights."""
 
     @property
     def names(self) -> dict[int, str]:
@@ -60,7 +62,9 @@ class Told:
     def segments(self) -> list[dict[str, Any]]:
         """For the run summary."""
         return [
-            {"id": p.id, "name": p.name, "rows": p.rows, "share": p.share} for p in self.profiles
+            {"id": p.id, "name": p.name, "rows": p.rows, "share": p.share}
+            | shared(self.weight_shares, p.id)
+            for p in self.profiles
         ]
 
 
@@ -70,16 +74,29 @@ def segment_rows(tally: Tally, k: int) -> dict[int, int]:
     return rows | ({NOISE: int(tally.rows[0])} if tally.rows[0] else {})
 
 
+def weight_shares(tally: Tally) -> dict[int, float]:
+    """Share of the weight of every segment that has rows or a place; empty without weights."""
+    if tally.mass is None:
+        return {}
+    total = float(tally.mass.sum()) or 1.0
+    return {i - 1: float(mass) / total for i, mass in enumerate(tally.mass)}
+
+
+def shared(shares: Mapping[int, float], segment: int) -> dict[str, float]:
+    """``weight_share`` of a segment in the summary, where rows have weights."""
+    return {"weight_share": shares[segment]} if segment in shares else {}
+
+
 def told(seen: Described, model: SegmentModel, tally: Tally, built: Built) -> Told:
     """Profiles of exact sizes and means, medians from the sample; then names."""
     numeric = tuple(n.name for n in seen.description.numbers)
     rows = segment_rows(tally, model.k)
-    sums, present = tally.raw_sums, tally.present
+    exact = tally.means
     means = {
         i: {
-            name: float(sums[i + 1, j] / present[i + 1, j])
+            name: float(exact[i + 1, j])
             for j, name in enumerate(numeric)
-            if present[i + 1, j]
+            if np.isfinite(exact[i + 1, j])
         }
         for i in rows
     }
@@ -88,7 +105,7 @@ def told(seen: Described, model: SegmentModel, tally: Tally, built: Built) -> To
     found = profile(
         shown.description.sample.batch, labels, shown.w, numeric, built.categorical, rows, means
     )
-    return Told(named(found, name_segments(found)), labels)
+    return Told(named(found, name_segments(found)), labels, weight_shares(tally))
 
 
 def learnt(
@@ -108,7 +125,7 @@ def learnt(
         "why": decision.why,
     }
     notes["quality"] = {
-        "inertia": tally.inertia(model, seen.scaler.unit),
+        "inertia": _in_users_weight(tally.inertia(model, seen.scaler.unit), seen.per_weight),
         "silhouette": decision.evidence.get("silhouette"),
         "stability": stability_of(decision.evidence),
         # one segment that was asked for says nothing of the data
@@ -130,9 +147,10 @@ def scored(notes: Notes, fitted: Fitted, tally: Tally, place: str) -> None:
     The tally's one bin edge is the model's threshold.
     """
     notes["model_uri"] = place
-    names, total = dict(fitted.names), max(tally.total, 1)
+    names, total, shares = dict(fitted.names), max(tally.total, 1), weight_shares(tally)
     notes["segments"] = [
         {"id": i, "name": name_of(names, i), "rows": rows, "share": rows / total}
+        | shared(shares, i)
         for i, rows in segment_rows(tally, fitted.model.k).items()
     ]
     notes["model"] = {
@@ -141,13 +159,19 @@ def scored(notes: Notes, fitted: Fitted, tally: Tally, place: str) -> None:
         "library": None,
         "why": f"fitted earlier (model {fitted.model_id})",
     }
-    notes["quality"]["inertia"] = tally.inertia(fitted.model, fitted.scaler.unit)
+    each = 1.0 if tally.mass is None else 1.0 / (fitted.weight_scale or 1.0)
+    inertia = tally.inertia(fitted.model, fitted.scaler.unit)
+    notes["quality"]["inertia"] = _in_users_weight(inertia, each)
     known = fitted.calibration
     notes["outliers"] = {
         "method": known.method if known else "none",
         "flagged": int(tally.histogram[-1]) if known else None,
         "threshold": known.threshold if known else None,
     }
+
+
+def _in_users_weight(inertia: float | None, each: float) -> float | None:
+    return None if inertia is None else inertia * each
 
 
 def conserved(notes: Notes, counted: int, grouped: bool) -> None:

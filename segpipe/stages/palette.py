@@ -38,7 +38,7 @@ from segpipe.scoring.outliers import resample
 from segpipe.stages import orders, register
 from segpipe.stages.evidence import stability_of
 from segpipe.stages.orders import Order
-from segpipe.values import Ints, Sample, SegmentModel
+from segpipe.values import Ints, Sample, SegmentModel, Weighing
 
 WEIGHT = "count"
 COLOUR_ROWS = pa.schema(
@@ -202,7 +202,9 @@ def _reduce(
             decision = replace(decision, why=why, evidence=found | {"why": why})
     with meter.stage("polish"):
         passes = c.fit.polish_passes
-        polished = polish(engine, built.frame, scaler, decision.model, passes, weight=WEIGHT)
+        polished = polish(
+            engine, built.frame, scaler, decision.model, passes, weight=Weighing(WEIGHT)
+        )
         model = ordered(polished.model, x, w)
     with meter.stage("label"):
         segment = np.concatenate(engine.fold(built.frame, LabelOf(scaler, model), operator.add))

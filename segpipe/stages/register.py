@@ -52,6 +52,7 @@ def fitted_of(
     calibration: Calibration | None,
     names: Mapping[int, str],
     quality: Mapping[str, Any],
+    weight_scale: float | None = None,
 ) -> Fitted:
     """The bundle that scores new rows."""
     return Fitted(
@@ -70,6 +71,7 @@ def fitted_of(
             (name, None if value is None else float(value))
             for name, value in sorted(quality.items())
         ),
+        weight_scale=weight_scale,
     )
 
 

@@ -27,7 +27,7 @@ from segpipe.scoring.watch import Watch
 from segpipe.stages import intake, narrate, orders, publish, register
 from segpipe.stages.deliver import Job, commit, set_aside
 from segpipe.stages.publish import Presented
-from segpipe.values import StagedFile
+from segpipe.values import StagedFile, Weighing
 
 
 def at_once(
@@ -94,7 +94,10 @@ def counting(built: Built, fitted: Fitted) -> TallyStep:
     """Sizes and inertia of new rows under a fitted model, and how many its threshold flags."""
     edges = np.empty(0) if fitted.calibration is None else np.array([fitted.calibration.threshold])
     shown = tuple(dict.fromkeys([*built.keys, *built.shown]))
-    watch = Watch((), np.empty(0), fitted.detector, edges, 1, shown)
+    weight = None
+    if built.weight is not None:  # no sums in original units, so the largest one is not asked for
+        weight = Weighing(built.weight, fitted.weight_scale or 1.0, np.inf)
+    watch = Watch((), np.empty(0), fitted.detector, edges, 1, shown, weight=weight)
     return TallyStep(fitted.scaler, fitted.model, watch)
 
 

@@ -72,7 +72,6 @@ def test_every_problem_is_told_at_once(small):
         "source.format=zeek",
         "target.format=iceberg",
         "report.naming=llm",
-        "features.weight=w",
         "outliers.stratum=proto",
         "outliers.collapse=bursts",
     ],

@@ -12,6 +12,7 @@ from segpipe.fit.mixture import fit_mixture, total_log_likelihood
 from segpipe.fit.polish import exact_inertia, polish
 from segpipe.models.kmeans import KMeansModel
 from segpipe.models.merged import merged
+from segpipe.values import Weighing
 from tests.unit.fit.blobs import blobs, block
 
 X, Y = blobs([[0, 0], [3, 0], [0, 3]], [700, 500, 300], 0.9)
@@ -55,7 +56,12 @@ def test_four_points(engine):
     only = polish(engine, frame(engine, x), Plain(), start, 1)
     assert only.model is start and only.inertia == 0.5
     weighted = polish(
-        engine, frame(engine, x, w=np.array([3.0, 1, 1, 1])), Plain(), start, 5, weight="w"
+        engine,
+        frame(engine, x, w=np.array([3.0, 1, 1, 1])),
+        Plain(),
+        start,
+        5,
+        weight=Weighing("w"),
     )
     assert weighted.model.centres.tolist() == [[0.125, 0], [0.75, 1]]
     assert weighted.weight == 6
