@@ -23,7 +23,7 @@ from segpipe.errors import ConfigError, FlagError, InputMissing
 ENV_PREFIX = "SEGPIPE__"
 
 LATER: Mapping[str, Mapping[str, frozenset[str]]] = {
-    "source": {"format": frozenset({"iceberg", "zeek"})},
+    "source": {"format": frozenset({"iceberg"})},
     "features": {"set": frozenset({"hosts"})},
     "target": {"format": frozenset({"iceberg"})},
     "outliers": {"collapse": frozenset({"bursts"})},
@@ -45,7 +45,7 @@ class Source(Section):
     """Where the rows come from."""
 
     uri: str = Field(description="file, folder or glob; with format table: a catalogue name")
-    format: Literal["parquet", "delta", "csv", "image", "table"] = "parquet"
+    format: Literal["parquet", "delta", "csv", "zeek", "image", "table"] = "parquet"
     columns: dict[str, str] = Field(default={}, description="our name: the source's name")
     where: str | None = Field(default=None, description="rows to read, an expression")
     options: dict[str, Any] = {}

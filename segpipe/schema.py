@@ -17,6 +17,8 @@ RUN_ID = "run_id"
 MODEL_ID = "model_id"
 AS_OF = "as_of"
 REASON = "reject_reason"
+LINE = "_line"
+"""Of text logs: a line that is no record, for the rejects; null in records, never a feature."""
 NOISE = -1
 
 REASON_TYPE = pa.list_(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from segpipe.engines.protocol import Frame
+from segpipe.engines.protocol import Frame, Scratch
+from segpipe.schema import LINE
 from segpipe.values import Column
 
 
@@ -24,6 +25,8 @@ class Request:
     """End of the last day of the window, microseconds UTC; ages count to it (rfm needs it)."""
     weight: str | None = None
     """features.weight: a column that is read, but is no feature."""
+    scratch: Scratch | None = None
+    """Where features that need all rows leave files for one another (windows need it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Plan:
     """Features the user named: constant or all-null ones are an error."""
     request: Request = field(default_factory=Request)
     warnings: tuple[str, ...] = ()
+    shuffles: bool = False
+    """A row's features depend on other rows: they are built before anything describes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +69,4 @@ class Built:
 def unmapped(schema: pa.Schema, mapping: Mapping[str, str]) -> dict[str, str]:
     """Every source column: mapped ones under our name, others under their own."""
     ours = {theirs: name for name, theirs in mapping.items() if theirs in schema.names}
-    return {ours.get(name, name): name for name in schema.names}
+    return {ours.get(name, name): name for name in schema.names if name != LINE}

@@ -20,7 +20,8 @@ from segpipe.lake.audit import Audit, ColumnFacts, audit_rows
 from segpipe.lake.convert import Converted, Mask, mask
 from segpipe.lake.duplicates import rows_with_keys
 from segpipe.lake.expr import Expr
-from segpipe.schema import REASON
+from segpipe.lake.zeekheader import BAD_LINE, arrow_type, as_declared
+from segpipe.schema import LINE, REASON
 
 CARRIED = "source__"
 """Carried source columns bear this prefix beside the typed ones, which may share their name."""
@@ -36,13 +37,13 @@ UNFIT = {
 }
 """Reason per kind for a value that is there but cannot be read as the kind."""
 
-Action = Literal["reject", "warn", "fail"]
 _PLAIN: Mapping[str, Callable[[pa.Array], Converted]] = {
     "money": convert.to_money,
     "number": convert.to_number,
     "weight": convert.to_weight,
     "text": convert.to_text,
 }
+Action = Literal["reject", "warn", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ class Contract:
         """Source columns that ``audit`` needs."""
         bound = {column.name: column.source for column in self.columns}
         used = [bound.get(name, name) for rule in self.rules for name in sorted(rule.expr.columns)]
-        return tuple(dict.fromkeys([*bound.values(), *used]))
+        lines = [LINE] if LINE in self.source.names else []
+        return tuple(dict.fromkeys([*bound.values(), *used, *lines]))
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -107,7 +109,9 @@ class Contract:
         What a log declares to be a time, a count, a set, ... is kept as such.
         """
         fields = [pa.field(column.name, column.result) for column in self.columns]
-        fields += [pa.field(CARRIED + name, self.source.field(name).type) for name in self.carried]
+        fields += [
+            pa.field(CARRIED + name, arrow_type(self.source.field(name))) for name in self.carried
+        ]
         return pa.schema(fields)
 
     @property
@@ -127,7 +131,9 @@ class Contract:
 
     def _accepted(self, batch: pa.RecordBatch, judged: Judged) -> pa.RecordBatch:
         arrays = [judged.typed[column.name].values for column in self.columns]
-        arrays += [_as(batch, name, self.source.field(name).type) for name in self.carried]
+        for name in self.carried:
+            field = self.source.field(name)
+            arrays.append(as_declared(_as(batch, name, field.type), arrow_type(field)))
         full = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
         return full if judged.good.all() else full.filter(pa.array(judged.good))
 
@@ -171,7 +177,7 @@ class Contract:
         """Type the columns and give every row its first reason."""
         typed = {column.name: self._typed(batch, column) for column in self.columns}
         inside = self._inside(typed, batch.num_rows)
-        checks = [*self._missing(typed), *self._unfit(typed)]
+        checks = [*self._lines(batch), *self._missing(typed), *self._unfit(typed)]
         verdicts = {rule.name: self._broken(rule, batch, typed) for rule in self.rules}
         checks += [(r.name, verdicts[r.name]) for r in self.rules if r.action == "reject"]
         reason = np.full(batch.num_rows, -1, np.int32)
@@ -208,6 +214,12 @@ class Contract:
         if stop is not None:
             inside &= ~known | (micros < stop)
         return inside
+
+    def _lines(self, batch: pa.RecordBatch) -> list[tuple[str, Mask]]:
+        """Lines of a log that are no record."""
+        if LINE not in self.source.names:
+            return []
+        return [(BAD_LINE, mask(batch.column(LINE).is_valid()))]
 
     def _missing(self, typed: Mapping[str, Converted]) -> list[tuple[str, Mask]]:
         """Nulls that are rejected, keys before values: a fixed order of reasons."""

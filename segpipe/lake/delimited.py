@@ -57,7 +57,10 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _decoding(filesystem: pafs.FileSystem, path: str, shown: str) -> Iterator[None]:
+def decoding(
+    filesystem: pafs.FileSystem, path: str, shown: str, kind: str = "csv"
+) -> Iterator[None]:
+    """Turn what goes wrong in a text file into DataError 65 that says where."""
     try:
         with reading(f"file {shown}"):
             yield
@@ -71,8 +74,10 @@ def _decoding(filesystem: pafs.FileSystem, path: str, shown: str) -> Iterator[No
                 "convert it: iconv -f ... -t UTF-8.",
             ) from error
         raise DataError(
-            f"file {shown} is no readable csv: {error}.",
-            "check source.options (delimiter, header, quote).",
+            f"file {shown} is no readable {kind}: {error}.",
+            "check source.options (delimiter, header, quote)."
+            if kind == "csv"
+            else "restore the file or leave it out.",
         ) from error
 
 
@@ -180,7 +185,7 @@ def _names(
     filesystem: pafs.FileSystem, path: str, shown: str, options: Mapping[str, Any]
 ) -> list[str]:
     with (
-        _decoding(filesystem, path, shown),
+        decoding(filesystem, path, shown),
         filesystem.open_input_stream(path, compression="detect") as source,
     ):
         first = next(_batches(source, options, None), None)
@@ -195,7 +200,7 @@ def _has_rows(
     names: Sequence[str],
 ) -> bool:
     with (
-        _decoding(filesystem, path, shown),
+        decoding(filesystem, path, shown),
         filesystem.open_input_stream(path, compression="detect") as source,
     ):
         return any(batch.num_rows for batch in _batches(source, options, names))
@@ -208,12 +213,12 @@ def read_file(
     filesystem, _ = locate(uri)
     path = fragment.path if is_local(fragment.path) else fragment.path.removeprefix("s3://")
     names = _names(filesystem, path, fragment.path, options)
-    with _decoding(filesystem, path, fragment.path):
+    with decoding(filesystem, path, fragment.path):
         source = filesystem.open_input_stream(path, compression="detect")
     with source:
         batches = _batches(source, options, names)
         while True:
-            with _decoding(filesystem, path, fragment.path):
+            with decoding(filesystem, path, fragment.path):
                 batch = next(batches, None)
             if batch is None:
                 return

@@ -10,8 +10,11 @@ import pyarrow.fs as pafs
 from segpipe.errors import InputMissing
 from segpipe.lake.uris import locate, reading
 
+_LOGS = (".log", ".log.labeled", ".json", ".jsonl", ".ndjson")
 _ENDINGS = {
     "parquet": (".parquet", ".parq", ".pq"),
+    # What compression="detect" of pyarrow knows by the name.
+    "zeek": tuple(log + packed for log in _LOGS for packed in ("", ".gz", ".zst", ".bz2")),
     "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz"),
 }
 _WILD = re.compile(r"[*?\[]")

@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import ConfigError, DataError, FlagError, InputMissing
-from segpipe.lake import columnar, delimited, hive
+from segpipe.lake import columnar, delimited, hive, zeek
 from segpipe.lake.deltasource import open_delta
 from segpipe.lake.expr import Expr, compile_expr
 from segpipe.lake.files import find_files
 from segpipe.lake.uris import absolute
+from segpipe.schema import LINE
 from segpipe.values import Fragment, Table
 
 BATCH_ROWS = 65_520
@@ -31,9 +32,12 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
     "parquet": frozenset(),
     "delta": frozenset({"version"}),
     "csv": delimited.OPTIONS,
+    "zeek": frozenset(),
     "table": frozenset(),
 }
-_LATER = ("zeek", "iceberg")
+UNTYPED = frozenset({"csv", "zeek"})
+"""Formats that are read as text; the contract gives the types."""
+_LATER = ("iceberg",)
 
 
 def open_table(
@@ -65,22 +69,23 @@ def open_table(
         listing = [f"{info.path}\0{info.size}\0{info.mtime_ns}" for info in files]
         # Paths below the root only: a moved copy is another table, a remounted one is not judged.
         digest = hashlib.sha256("\n".join(sorted(listing)).encode()).hexdigest()
-        opened = (
-            columnar.open_files(place, files)
-            if format == "parquet"
-            else delimited.open_files(place, files, options)
-        )
+        if format == "parquet":
+            opened = columnar.open_files(place, files)
+        elif format == "zeek":
+            opened = zeek.open_files(place, files)
+        else:
+            opened = delimited.open_files(place, files, options)
         table = Table(place, format, opened[0], opened[1], digest, options)
     filters = [_partition_filter(part, table.schema) for part in partitions]
     if where:
-        filters.insert(0, _checked(where, table.schema, names or {}, format == "csv"))
+        filters.insert(0, _checked(where, table.schema, names or {}, format in UNTYPED))
     return _pruned(replace(table, filters=tuple(filters)))
 
 
 def _check_options(format: str, options: Mapping[str, Any]) -> None:
     if format in _LATER:
         raise ConfigError(
-            f"source.format {format!r} is not in this version.", "use parquet, delta or csv."
+            f"source.format {format!r} is not in this version.", "use parquet, delta, csv or zeek."
         )
     if format not in _OPTIONS:
         raise ConfigError(
@@ -185,6 +190,8 @@ def read(
     asked = table.schema.names if columns is None else list(columns)
     filters = [_compiled(text) for text in table.filters]
     needed = list(dict.fromkeys([*asked, *sorted(n for f in filters for n in f.columns)]))
+    if filters and table.format == "zeek":
+        needed = list(dict.fromkeys([*needed, LINE]))
     missing = [name for name in needed if name not in table.schema.names]
     if missing:
         raise DataError(
@@ -194,15 +201,20 @@ def read(
     held = dict(fragment.partition)
     stored = pa.schema([table.schema.field(name) for name in needed if name not in held])
     out = pa.schema([table.schema.field(name) for name in asked])
-    batches = (
-        delimited.read_file(table.uri, fragment, stored, table.options)
-        if table.format == "csv"
-        else columnar.read_file(table.uri, fragment, stored, BATCH_ROWS)
-    )
+    if table.format == "zeek":
+        batches = zeek.read_file(table.uri, fragment, stored)
+    elif table.format == "csv":
+        batches = delimited.read_file(table.uri, fragment, stored, table.options)
+    else:
+        batches = columnar.read_file(table.uri, fragment, stored, BATCH_ROWS)
     for batch in batches:
         full = _with_partition(batch, needed, held, table)
         for expr in filters:
-            full = full.filter(expr.condition(full, table.format == "csv"))
+            passed = expr.condition(full, table.format in UNTYPED)
+            if table.format == "zeek":
+                # No filter can judge a line that is no record: the contract rejects it.
+                passed = pc.or_kleene(passed, full.column(LINE).is_valid())
+            full = full.filter(passed)
         for start in range(0, max(full.num_rows, 1), BATCH_ROWS):
             part = full.slice(start, BATCH_ROWS)
             arrays = [part.column(part.schema.get_field_index(name)) for name in asked]

@@ -25,6 +25,7 @@ from segpipe.lake.binding import compile_contract
 from segpipe.lake.contract import BAD_WEIGHT, CARRIED, Contract
 from segpipe.lake.duplicates import CollectKeys, DuplicatePlan, duplicated_rows, refuse
 from segpipe.lake.staging import Writer
+from segpipe.lake.tables import UNTYPED
 from segpipe.schema import AS_OF
 from segpipe.values import Column, StagedFile, Table
 
@@ -179,7 +180,7 @@ def compiled(
         (None, end_of(day)) if day is not None and has_time else None,
         "all" if carry is None else carry,
         source.options.get("time_format"),
-        source.format == "csv",
+        source.format in UNTYPED,
     )
 
 
@@ -213,7 +214,7 @@ def take_in(
         Duplicate keys, where they are not allowed.
     """
     grouped, found = bool(featureset.keys), None
-    source = engine.scan(table, contract.needs, keep=looking is not None)
+    source = engine.scan(table, contract.needs, keep=looking is not None or plan.shuffles)
     if looking is None or grouped:
         audit: Audit = engine.fold(source, contract.audit, merge_audits)
     else:

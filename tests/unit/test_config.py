@@ -69,7 +69,6 @@ def test_every_problem_is_told_at_once(small):
     "override",
     [
         "features.set=hosts",
-        "source.format=zeek",
         "target.format=iceberg",
         "report.naming=llm",
         "outliers.stratum=proto",

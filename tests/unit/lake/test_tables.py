@@ -287,7 +287,7 @@ def test_bad_filters(hive: Path, options: dict[str, object], says: str) -> None:
         open_table(str(hive), "parquet", **options)
 
 
-@pytest.mark.parametrize("format", ["zeek", "iceberg", "xlsx"])
+@pytest.mark.parametrize("format", ["iceberg", "xlsx"])
 def test_other_formats_are_refused(format: str) -> None:
     with pytest.raises(ConfigError):
         open_table("x", format)

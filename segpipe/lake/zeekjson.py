@@ -1,0 +1,98 @@
+"""Zeek logs as JSON lines, in the texts that the TSV reader gives."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.json as pajson
+
+from segpipe.lake.zeekcells import as_text, filled, one_chunk
+from segpipe.lake.zeekheader import MISSING
+from segpipe.schema import LINE
+
+
+def is_json(block: bytes) -> bool:
+    """Whether the first line opens an object."""
+    return block.lstrip()[:1] == b"{"
+
+
+def columns(block: bytes) -> list[str]:
+    """Names of the fields that appear in ``block``; nested ones with dots."""
+    return list(dict.fromkeys(n for part in records(block) for n in part.schema.names if n != LINE))
+
+
+def records(block: bytes) -> Iterator[pa.RecordBatch]:
+    """Whole lines: the objects among them, then the lines that are none."""
+    wrong: list[str] = []
+    try:
+        found = _read(block)
+    except pa.ArrowInvalid:
+        # Rare: a line that breaks off, or a field that is a number here and a text there.
+        good, objects = [], []
+        for line in block.decode().split("\n"):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError:
+                value = None
+            if isinstance(value, dict):
+                good.append(line)
+                objects.append(value)
+            else:
+                wrong.append(line.rstrip("\r"))
+        found = _again("\n".join(good).encode(), objects)
+    if found.num_rows:
+        yield found
+    if wrong:
+        yield pa.RecordBatch.from_pydict({LINE: pa.array(wrong, pa.string())})
+
+
+def _again(block: bytes, objects: list[dict[str, Any]]) -> pa.RecordBatch:
+    if not objects:
+        return pa.RecordBatch.from_pylist([])
+    try:
+        return _read(block)
+    except pa.ArrowInvalid:
+        flat = [dict(_leaves("", value)) for value in objects]
+        names = dict.fromkeys(name for row in flat for name in row)
+        marks = pa.array(MISSING)
+        cells = [filled(pa.array([r.get(n) for r in flat], pa.string()), marks) for n in names]
+        return pa.RecordBatch.from_arrays(cells, names=list(names))
+
+
+def _read(block: bytes) -> pa.RecordBatch:
+    table = pajson.read_json(
+        io.BytesIO(block),
+        read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
+    )
+    while any(pa.types.is_struct(kind) for kind in table.schema.types):
+        table = table.flatten()
+    marks = pa.array(MISSING)
+    cells = [filled(as_text(one_chunk(column)), marks) for column in table.columns]
+    return pa.RecordBatch.from_arrays(cells, names=table.column_names)
+
+
+def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, str | None]]:
+    """(name, text) of a JSON value, as ``_read`` would give them."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(f"{prefix}.{name}" if prefix else name, inner)
+    else:
+        yield prefix, _text(value)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or value == []:
+        return None
+    if isinstance(value, list):
+        return ",".join(_text(element) or "" for element in value)
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    if isinstance(value, float):
+        return str(pa.scalar(value).cast(pa.string()).as_py())
+    return str(value)
