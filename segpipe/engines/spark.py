@@ -69,6 +69,14 @@ class SparkEngine:
         self._kept: list[Any] = []
         self._workers = 0
 
+    @classmethod
+    def on(cls, session: Any) -> SparkEngine:
+        """An engine on a caller's session, whose settings stay as they are; never stops it."""
+        engine = cls.__new__(cls)
+        engine._io, engine._parts, engine._workers, engine._kept = "auto", 0, 0, []
+        engine._opened, engine._spark = sparksession.Opened(session, False), session
+        return engine
+
     def __enter__(self) -> SparkEngine:
         return self
 
@@ -102,7 +110,7 @@ class SparkEngine:
         if table.format == "table":
             with translated():
                 names = needed(table, columns).names
-                found = self._spark.table(table.uri).select(*map(_quoted, names))
+                found = self._spark.table(table.uri).select(*map(quoted, names))
             return native_frame(table, columns, found)
         if self._io == "engine":
             with translated():
@@ -135,7 +143,7 @@ class SparkEngine:
             self._spark.read.schema(from_arrow_schema(pa.schema([*inside, *_texts(files.folders)])))
             .option("basePath", files.root)
             .parquet(*files.paths)
-            .select(*map(_quoted, files.schema.names))
+            .select(*map(quoted, files.schema.names))
         )
 
     def from_batches(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
@@ -150,7 +158,7 @@ class SparkEngine:
         """See ``Engine.relate``."""
         with translated():
             found = plan(nw.from_native(self.dataframe(frame))).to_native()
-            picked = found.select(*(_quoted(name) for name in schema.names))
+            picked = found.select(*(quoted(name) for name in schema.names))
         return Frame(schema, picked, Work((), (Conform(schema),)))
 
     def group_map(
@@ -162,12 +170,12 @@ class SparkEngine:
         schema: pa.Schema,
     ) -> Frame:
         """See ``Engine.group_map``."""
-        names = [_quoted(name) for name in dict.fromkeys((*keys, *order))]
+        names = [quoted(name) for name in dict.fromkeys((*keys, *order))]
         with translated():
             # An explicit number of partitions, because AQE leaves those alone.
             ordered = (
                 self.dataframe(frame)
-                .repartition(frames.PARTS_PER_WORKER * self.workers(), *map(_quoted, keys))
+                .repartition(frames.PARTS_PER_WORKER * self.workers(), *map(quoted, keys))
                 .sortWithinPartitions(*names)
             )
         work = Work(tuple(keys), (Conform(frame.schema),))
@@ -307,6 +315,6 @@ def _texts(schema: pa.Schema) -> list[pa.Field]:
     return [pa.field(name, pa.string()) for name in schema.names]
 
 
-def _quoted(name: str) -> Any:
+def quoted(name: str) -> Any:
     """A column by its literal name: Spark reads dots as struct access otherwise."""
     return F.col("`" + name.replace("`", "``") + "`")
