@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from segpipe.errors import USAGE, SegpipeError
 from segpipe.light import without_pandas
@@ -295,10 +296,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             command.main(args=args, prog_name="segpipe", standalone_mode=True)
         except SystemExit as stop:
+            if isinstance(stop.__context__, TyperException):
+                _refused(args, stop.__context__)
             outcome.append(stop.code if isinstance(stop.code, int) else USAGE)
 
     code = _guarded(call, "--debug" in args)
     sys.exit(code or (outcome[0] if outcome else 0))
+
+
+def _refused(args: Sequence[str], error: TyperException) -> None:
+    """The summary of a command line that was not understood: a scheduler reads it all the same."""
+    if args and args[0] in ("run", "fit", "score", "palette"):
+        from segpipe.summary import blank
+
+        said = {"code": USAGE, "message": error.format_message()}
+        hint = f"segpipe {args[0]} --help lists the options."
+        print(json.dumps({**blank(args[0]), "error": {**said, "hint": hint}}, allow_nan=False))
 
 
 def job(default_config: str, args: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 
 def segpipe(*args, cwd=None):
@@ -67,14 +68,23 @@ def test_pyarrow_learns_of_pandas_when_it_is_asked():
     assert done.stdout.strip() == "good", done.stderr
 
 
-def test_an_unknown_flag_exits_2():
-    assert segpipe("run", "c.yaml", "--nope").returncode == 2
+@pytest.mark.parametrize("line", [("run", "c.yaml", "--nope"), ("score", "c.yaml"), ("palette",)])
+def test_a_bad_flag_exits_2_and_says_so_in_the_summary_too(line):
+    done = segpipe(*line)
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, summary["status"], summary["error"]["code"]) == (2, "failed", 2)
+    assert summary["error"]["message"] in done.stderr
+
+
+def test_other_commands_print_no_summary():
+    done = segpipe("labels", "--nope")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_schema_is_json_and_hides_what_is_not_in_this_version():
     schema = json.loads(segpipe("schema").stdout)
     text = json.dumps(schema)
-    assert "zeek" not in text and "iceberg" not in text and "stratum" not in text
+    assert "iceberg" not in text and "llm" not in text
     assert schema["properties"]["fit"]
 
 
