@@ -158,24 +158,27 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
     with orders.held(order, target, meter), orders.engine_of(order, meter) as engine:
         with meter.stage("contract"):
             table = engine.resolve(table) if c.source.format == "table" else table
-            plan = intake.plan_for(engine, table, c.source, c.contract, c.features)
+            plan = orders.with_scratch(
+                order, intake.plan_for(engine, table, c.source, c.contract, c.features)
+            )
             carry = intake.carried_columns(
                 table, orders.keep_of(c), grouped, c.target.partition_by, plan
             )
             terms = intake.compiled(table, plan, c.source, c.contract, day, carry)
         if order.mode == "score" and rescore.at_once(
-            terms, c.contract.duplicates, grouped, day, by
+            terms, c.contract.duplicates, grouped or plan.shuffles, day, by
         ):
             rescore.rescore(
                 order, meter, notes, target, engine, intake.unread(table, plan, terms, day)
             )
             return
-        with meter.stage("describe" if order.mode != "score" and not grouped else "judge"):
+        first = order.mode != "score" and not grouped and not plan.shuffles
+        with meter.stage("describe" if first else "judge"):
             rows = None if table.filters else count_rows(table)
             looking = partial(learn.looking, sample_rows=c.fit.sample_rows, seed=c.seed, rows=rows)
             taken = intake.take_in(
                 engine, table, plan, terms, day, c.contract.duplicates, featureset,
-                None if order.mode == "score" else looking,
+                looking if first else None,
             )  # fmt: skip
             narrate.counts(notes, taken)
             intake.gates(taken, c.contract.max_reject_share, order.mode != "score" and not grouped)

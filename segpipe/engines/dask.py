@@ -11,7 +11,7 @@ import contextlib
 import functools
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -105,6 +105,22 @@ class DaskEngine:
     def from_batches(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
         """See ``Engine.from_batches``."""
         return frames.of_batches(batches, schema)
+
+    def from_parts(
+        self, groups: Sequence[Any], open: Callable[[Any], Iterable[Any]], schema: pa.Schema
+    ) -> Frame:
+        """See ``Engine.from_parts``."""
+        return Frame(schema, Parts(tuple(groups), open))
+
+    def alongside(
+        self,
+        frame: Frame,
+        beside: Sequence[Any],
+        fn: Callable[[Batches, Any], Batches],
+        schema: pa.Schema,
+    ) -> Frame:
+        """See ``Engine.alongside``."""
+        return frames.alongside(frame, beside, fn, schema)
 
     def map_batches(self, frame: Frame, fn: BatchFn, schema: pa.Schema) -> Frame:
         """See ``Engine.map_batches``."""
@@ -257,6 +273,8 @@ class _Job:
 
 def _packed(group: Any) -> Any:
     """Bytes, so that Dask does not look for tasks inside thousands of fragments."""
+    if isinstance(group, tuple) and group and isinstance(group[0], distributed.Future):
+        return [group[0], pickle.dumps(group[1])]  # a list, in which Dask finds the future
     return group if isinstance(group, distributed.Future) else pickle.dumps(group)
 
 
@@ -264,7 +282,10 @@ def _run(group: Any, job: _Job, beside: Sequence[bytes] = ()) -> Any:
     """A part, in a worker."""
     pa.set_cpu_count(1)
     frames.settle_memory()
-    opened = pickle.loads(group) if isinstance(group, bytes) else group
+    if isinstance(group, list):
+        opened: Any = (group[0], pickle.loads(group[1]))
+    else:
+        opened = pickle.loads(group) if isinstance(group, bytes) else group
     return job.step(job.work(job.open(opened)), *map(pickle.loads, beside))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,6 +84,22 @@ class LocalEngine:
     def from_batches(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
         """See ``Engine.from_batches``."""
         return frames.of_batches(batches, schema)
+
+    def from_parts(
+        self, groups: Sequence[Any], open: Callable[[Any], Iterable[Any]], schema: pa.Schema
+    ) -> Frame:
+        """See ``Engine.from_parts``."""
+        return Frame(schema, Parts(tuple(groups), open))
+
+    def alongside(
+        self,
+        frame: Frame,
+        beside: Sequence[Any],
+        fn: Callable[[Batches, Any], Batches],
+        schema: pa.Schema,
+    ) -> Frame:
+        """See ``Engine.alongside``."""
+        return frames.alongside(frame, beside, fn, schema)
 
     def map_batches(self, frame: Frame, fn: BatchFn, schema: pa.Schema) -> Frame:
         """See ``Engine.map_batches``."""

@@ -8,7 +8,7 @@ effects but new, uniquely named files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 import narwhals.stable.v2 as nw
@@ -51,6 +51,28 @@ class Engine(Protocol):
 
     def from_batches(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
         """A frame of rows the driver already holds, one partition per batch."""
+        ...
+
+    def from_parts(
+        self,
+        groups: Sequence[Any],
+        open: Callable[[Any], Iterable[Any]],
+        schema: pa.Schema,
+    ) -> Frame:
+        """A frame with a part per group, which ``open`` turns into rows wherever it is called."""
+        ...
+
+    def alongside(
+        self,
+        frame: Frame,
+        beside: Sequence[Any],
+        fn: Callable[[Iterator[pa.RecordBatch], Any], Iterator[pa.RecordBatch]],
+        schema: pa.Schema,
+    ) -> Frame:
+        """Lazy: ``fn`` on all batches of a part and the part's own one of ``parts(frame)`` values.
+
+        For frames with ``parts(frame) > 0``; the result has as many.
+        """
         ...
 
     def map_batches(
@@ -150,4 +172,20 @@ class LibraryParams(Protocol):
     @property
     def seed(self) -> int:
         """Of the library's random numbers."""
+        ...
+
+
+class Scratch(Protocol):
+    """A folder that every worker reaches, gone after the run (``lake.scratch``); picklable."""
+
+    def store(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> str:
+        """Write a new file; its place."""
+        ...
+
+    def load(self, place: str) -> Iterator[pa.RecordBatch]:
+        """The batches of a file, as they were written."""
+        ...
+
+    def load_one(self, place: str, number: int) -> pa.RecordBatch:
+        """One of them."""
         ...

@@ -150,6 +150,22 @@ class SparkEngine:
         """See ``Engine.from_batches``."""
         return frames.of_batches(batches, schema)
 
+    def from_parts(
+        self, groups: Sequence[Any], open: Callable[[Any], Iterable[Any]], schema: pa.Schema
+    ) -> Frame:
+        """See ``Engine.from_parts``."""
+        return Frame(schema, Parts(tuple(groups), open))
+
+    def alongside(
+        self,
+        frame: Frame,
+        beside: Sequence[Any],
+        fn: Callable[[Batches, Any], Batches],
+        schema: pa.Schema,
+    ) -> Frame:
+        """See ``Engine.alongside``."""
+        return frames.alongside(frame, beside, fn, schema)
+
     def map_batches(self, frame: Frame, fn: BatchFn, schema: pa.Schema) -> Frame:
         """See ``Engine.map_batches``."""
         return frame.then(fn, schema)

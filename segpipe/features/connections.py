@@ -1,4 +1,4 @@
-"""Flows or connections: one row per log row, from that row alone.
+"""Flows or connections: one row per log row, from that row and the windows that end with it.
 
 Only columns of known meaning are read: identifiers, addresses, port numbers as magnitudes, labels
 and anything unknown never enter a distance. Ports and categories enter as surprisal (-log share).
@@ -16,7 +16,9 @@ from segpipe.engines.protocol import Engine, Frame
 from segpipe.errors import DataError
 from segpipe.features.names import KDD, KNOWN, completed
 from segpipe.features.plan import Built, Plan, Request, unmapped
+from segpipe.features.timeline import windowed
 from segpipe.features.typing import TextFacts
+from segpipe.features.windows import available
 from segpipe.kernels.cells import numbers
 from segpipe.values import Column, Floats
 
@@ -85,12 +87,21 @@ def plan(
     elif isinstance(request.categorical, tuple):
         categorical = tuple(n for n in categorical if n in request.categorical)
     required = tuple(request.columns or ())
-    return Plan(tuple(columns), mapping, numeric, categorical, required, request)
+    shuffles = any(name in available(found) for name in numeric)
+    return Plan(tuple(columns), mapping, numeric, categorical, required, request, shuffles=shuffles)
 
 
 def build(engine: Engine, frame: Frame, schema: pa.Schema, plan: Plan) -> Built:
     """The accepted rows with ``duration`` in seconds and the derived columns added."""
     numeric, categorical = _features(schema.names)
+    windows = available(schema.names)
+    if plan.request.columns is not None:
+        windows = {n: m for n, m in windows.items() if n in plan.numeric}
+    numeric = tuple(n for n in numeric if n in windows or n not in available(schema.names))
+    if windows:
+        if plan.request.scratch is None:
+            raise ValueError("windows leave files in Request.scratch")
+        frame, schema = windowed(engine, frame, schema, windows, plan.request.scratch)
     added = [
         name
         for name in numeric
@@ -136,6 +147,7 @@ def _features(names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         have.add("duration")
     derived = [name for name, needs in DERIVED.items() if have.issuperset(needs)]
     numeric = [n for n in AMOUNTS if n in have] + derived + [n for n in KDD if n in have]
+    numeric += available(names)
     return tuple(numeric), tuple(n for n in CATEGORIES if n in have)
 
 

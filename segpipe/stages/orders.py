@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from segpipe.config import Config
 from segpipe.engines.open import open_engine
 from segpipe.engines.protocol import Engine
 from segpipe.errors import SegpipeError
+from segpipe.features.plan import Plan
 from segpipe.interrupts import Interrupts
 from segpipe.lake import record
 from segpipe.lake.lease import lease, sweep
 from segpipe.lake.publish import Target
-from segpipe.lake.spool import spooling
+from segpipe.lake.scratch import Scratch
+from segpipe.lake.spool import spool_folder, spooling
 from segpipe.meter import Meter
 from segpipe.models.fitted import Fitted
 from segpipe.stages import register
@@ -66,6 +68,12 @@ def collapse_of(c: Config) -> str:
     if c.outliers.collapse != "auto":
         return c.outliers.collapse
     return "exact" if c.features.set == "connections" else "none"
+
+
+def with_scratch(order: Order, plan: Plan) -> Plan:
+    """The plan with the folder in which the run's tasks leave files for one another."""
+    folder = spool_folder(order.config.target.uri, order.run_id)
+    return replace(plan, request=replace(plan.request, scratch=Scratch(folder)))
 
 
 def run_key(order: Order, snapshot: str, engine: str | None = None) -> str:
@@ -125,7 +133,8 @@ def engine_of(order: Order, meter: Meter) -> Iterator[Engine]:
 def held(order: Order, target: Target, meter: Meter) -> Iterator[None]:
     """The run is alive; if it fails before its commit, it takes its unpublished files away."""
     if order.dry_run:
-        yield
+        with spooling(target.uri, order.run_id):
+            yield
         return
     with lease(target.uri, order.run_id), spooling(target.uri, order.run_id):
         try:

@@ -1,0 +1,178 @@
+"""Slices of time: their windows, and the way of the columns back to the rows they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from segpipe.engines.protocol import Scratch
+from segpipe.features.records import RECORD, flows_of
+from segpipe.kernels.windows import Flows, Measure, recent, windows
+
+_ROW = pa.field("row", pa.int32())
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a run, in time order."""
+
+    place: str
+    number: int
+    low: int
+    high: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Slices of time that one task walks through; ``cuts[i] <= ts < cuts[i + 1]`` is a slice."""
+
+    cuts: tuple[int, ...]
+    chunks: tuple[tuple[int, Chunk], ...]
+    """(part, chunk) of all rows from ``LOOKBACK`` before the first slice on, by time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Columns of some rows of a part, by rising row number."""
+
+    place: str
+    number: int
+    low: int
+    high: int
+
+
+def single(stretch: Stretch) -> Iterator[Any]:
+    """A stretch as the only thing in its part: tasks are handed values, not rows."""
+    yield stretch
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Fold step: computes the windows of a stretch's rows."""
+
+    scratch: Scratch
+    measures: tuple[Measure, ...]
+    names: tuple[str, ...]
+
+    def __call__(self, stretches: Iterator[Any]) -> list[tuple[int, Piece]]:
+        """(part, piece) of everything that was written."""
+        return [found for stretch in stretches for found in self._walk(stretch)]
+
+    def _walk(self, stretch: Stretch) -> list[tuple[int, Piece]]:
+        told: list[tuple[int, int, int]] = []
+        schema = pa.schema([_ROW, *(pa.field(name, pa.float32()) for name in self.names)])
+
+        def written() -> Iterator[pa.RecordBatch]:
+            past = _none()
+            for start, stop, part, row, flows in _sliced(stretch, self.scratch):
+                merged = past.plus(flows)
+                if start is not None:
+                    for number, arrays in self._columns(merged, start, part, row):
+                        rows = arrays[0].to_numpy()
+                        told.append((number, int(rows[0]), int(rows[-1])))
+                        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                past = recent(merged, stop)
+
+        place = self.scratch.store(written(), schema)
+        return [
+            (part, Piece(place, number, low, high)) for number, (part, low, high) in enumerate(told)
+        ]
+
+    def _columns(
+        self, flows: Flows, start: int, part: npt.NDArray[np.int32], row: npt.NDArray[np.int32]
+    ) -> Iterator[tuple[int, list[Any]]]:
+        """The new rows' columns, part by part."""
+        by = np.lexsort((row, part))
+        at = np.full(len(flows.ts), -1, np.int64)
+        at[len(at) - len(by) + by] = np.arange(len(by))
+        out = windows(flows, start, at, self.measures)
+        part, row = part[by], row[by]
+        ends = np.append(np.flatnonzero(np.diff(part, prepend=-1)), len(part)).tolist()
+        for low, high in pairwise(ends):
+            columns = np.ascontiguousarray(out[low:high].T)
+            yield int(part[low]), [pa.array(row[low:high]), *map(pa.array, columns)]
+
+
+def _none() -> Flows:
+    return flows_of(pa.RecordBatch.from_pylist([], schema=RECORD))
+
+
+def _sliced(stretch: Stretch, scratch: Scratch) -> Iterator[Any]:
+    """(start or None for mere history, stop, part, row, flows) of each slice in turn."""
+    cuts = stretch.cuts
+    todo, held = list(stretch.chunks)[::-1], list[tuple[int, pa.RecordBatch]]()
+    bounds = [(None, cuts[0]), *pairwise(cuts)]
+    for start, stop in bounds:
+        while todo and todo[-1][1].low < stop:
+            part, chunk = todo.pop()
+            held.append((part, scratch.load_one(chunk.place, chunk.number)))
+        mine, later = [], []
+        for part, batch in held:
+            ts = batch.column("ts").to_numpy()
+            end = int(np.searchsorted(ts, stop))
+            if end:
+                mine.append((part, batch.slice(0, end)))
+            if end < len(ts):
+                later.append((part, batch.slice(end)))
+        held = later
+        if mine:
+            whole = pa.concat_batches([batch for _, batch in mine])
+            sizes = [batch.num_rows for _, batch in mine]
+            parts = np.repeat(np.array([number for number, _ in mine], np.int32), sizes)
+            yield start, stop, parts, whole.column("row").to_numpy(), flows_of(whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A part's batches with the columns of its pieces added."""
+
+    scratch: Scratch
+    schema: pa.Schema
+    columns: int
+
+    def __call__(
+        self, batches: Iterator[pa.RecordBatch], pieces: tuple[Piece, ...]
+    ) -> Iterator[pa.RecordBatch]:
+        """Row by row; of the pieces only those are held that reach into the batch."""
+        todo, held, first = list(pieces)[::-1], list[_Held](), 0
+        for batch in batches:
+            last = first + batch.num_rows
+            while todo and todo[-1].low < last:
+                held.append(_Held.of(self.scratch.load_one(todo[-1].place, todo.pop().number)))
+            out = np.full((self.columns, batch.num_rows), np.nan, np.float32)
+            for piece in held:
+                piece.fill(out, first, last)
+            held = [piece for piece in held if piece.row[-1] >= last]
+            more = [pa.array(column, from_pandas=True) for column in out]
+            yield pa.RecordBatch.from_arrays([*batch.columns, *more], schema=self.schema)
+            first = last
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    row: npt.NDArray[np.int32]
+    columns: list[npt.NDArray[np.float32]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> _Held:
+        return cls(batch.column(0).to_numpy(), [c.to_numpy() for c in batch.columns[1:]])
+
+    def fill(self, out: npt.NDArray[np.float32], first: int, last: int) -> None:
+        """Rows ``first`` .. ``last`` of the part."""
+        a, b = np.searchsorted(self.row, (first, last))
+        if a == b:
+            return
+        rows = self.row[a:b] - first
+        if rows[-1] - rows[0] == b - a - 1:  # without holes, the usual case
+            for to, column in zip(out, self.columns, strict=True):
+                to[rows[0] : rows[-1] + 1] = column[a:b]
+        else:
+            for to, column in zip(out, self.columns, strict=True):
+                to[rows] = column[a:b]
