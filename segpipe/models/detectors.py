@@ -128,29 +128,6 @@ def search_length(rows: Floats | Ints) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EnsembleDetector:
-    """z(mass) + z(isolation forest), z(v) = (v - median) / (q90 - median) of the reference."""
-
-    mass: MassDetector
-    forest: ForestDetector
-    median: tuple[float, float]
-    """Of the reference's mass and forest scores."""
-    scale: tuple[float, float]
-    """q90 - median of the reference's mass and forest scores, above 0."""
-    method: str = "ensemble"
-
-    def score(self, x: Block) -> Floats:
-        """(n,) sum of two standardised scores: about 0 in the middle, 2 at the 90 % point."""
-        a = (self.mass.score(x) - self.median[0]) / self.scale[0]
-        b = (self.forest.score(x) - self.median[1]) / self.scale[1]
-        return np.asarray(a + b)
-
-    def usual(self, x: Block) -> Floats:
-        """(d, n) as the mass detector says."""
-        return self.mass.usual(x)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class SegmentDetector:
     """How far a row lies from its segment, for free: the segment model's own view.
 

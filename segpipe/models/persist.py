@@ -26,11 +26,12 @@ FORMAT_VERSION = 1
 JSON_NAME = "model.json"
 
 CLASSES: Mapping[str, str] = {
+    "BlendDetector": "segpipe.models.blend",
     "Calibration": "segpipe.models.calibration",
     "Cells": "segpipe.kernels.lookup",
     "DensityDetector": "segpipe.models.detectors",
     "DensityModel": "segpipe.models.density",
-    "EnsembleDetector": "segpipe.models.detectors",
+    "EllipsoidDetector": "segpipe.models.blend",
     "Fitted": "segpipe.models.fitted",
     "ForestDetector": "segpipe.models.detectors",
     "Input": "segpipe.models.scaler",
@@ -41,6 +42,7 @@ CLASSES: Mapping[str, str] = {
     "Scaler": "segpipe.models.scaler",
     "SegmentDetector": "segpipe.models.detectors",
     "Tail": "segpipe.models.calibration",
+    "TailDetector": "segpipe.models.blend",
 }
 """Every class that may be saved, by its home; classes of upper layers are passed to ``load``."""
 

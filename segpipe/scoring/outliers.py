@@ -11,19 +11,22 @@ from segpipe.kernels import nearest as kernel
 from segpipe.models.density import DensityModel
 from segpipe.models.detectors import (
     DensityDetector,
-    EnsembleDetector,
     ForestDetector,
     LogDensity,
     MassDetector,
     SegmentDetector,
 )
-from segpipe.models.weighted import quantiles
+from segpipe.scoring.views import blend, fit_ellipsoid, fit_tails, grow_forest
 from segpipe.values import Block, Detector, Floats, Sample, SegmentModel
 
 MICRO = 128
 """Micro-clusters of the mass score: 512 gain nothing (``algorithms.md`` section 4)."""
 MICRO_ROWS = 1 << 15
-TREES, TREE_ROWS = 100, 256
+BURST = 4.0
+"""Network logs are looked at with so many times ``outliers.mass``: attacks come in bursts, and a
+burst as large as the neighbourhood is its own neighbourhood."""
+BURST_MICRO = 32
+"""Micro-clusters for it: a larger share needs no finer places."""
 FOREST_ROWS = 65536
 """Rows that the trees draw theirs from: 2.5 times what they draw in all."""
 
@@ -75,12 +78,11 @@ def fit_detector(
     if method == "none":
         return None
     if method == "mass":
-        return fit_mass(x, w, _places(micro, x, w), mass)
+        return _mass(x, w, mass, micro, seed)
     if method == "isolation_forest":
         return fit_forest(x, w, seed)
     if method == "ensemble":
-        near = fit_mass(x, w, _places(micro, x, w), mass)
-        return _ensemble(near, fit_forest(x, w, seed), x, w)
+        return _ensemble(x, w, mass, micro, seed)
     if method == "segment":
         return fit_segment(x, w, model)
     if method in ("hdbscan", "dbscan"):
@@ -89,17 +91,35 @@ def fit_detector(
     raise ValueError(f"outlier method {method!r}")
 
 
-def _places(micro: Micro, x: Block, w: Floats) -> Floats:
-    """Centres of ``MICRO`` micro-clusters, fewer if there are fewer distinct rows.
+def _mass(x: Block, w: Floats, mass: float, micro: Micro, seed: int) -> Detector:
+    """For entities: three views of how little of the table lies around a row.
+
+    How far the nearest share of it is, how soon random cuts leave the row alone, how far out of
+    the ellipsoid of most rows it lies.
+    """
+    near = fit_mass(x, w, _places(micro, x, w, MICRO), mass)
+    views = ((near, 1.0), (fit_forest(x, w, seed), 1.0), (fit_ellipsoid(x, w), 1.0))
+    return blend("mass", views, x, w)
+
+
+def _ensemble(x: Block, w: Floats, mass: float, micro: Micro, seed: int) -> Detector:
+    """For log rows: what bursts cannot hide from, tails of single features above all."""
+    near = fit_mass(x, w, _places(micro, x, w, BURST_MICRO), min(BURST * mass, 1.0))
+    views = ((near, 0.5), (fit_forest(x, w, seed), 1.0), (fit_tails(x, w), 2.0))
+    return blend("ensemble", views, x, w)
+
+
+def _places(micro: Micro, x: Block, w: Floats, most: int) -> Floats:
+    """Centres of ``most`` micro-clusters, fewer if there are fewer distinct rows.
 
     The first rows of a hash-ordered sample are a sample: enough to place the centres; shares and
     spreads then come from all rows.
     """
     x, w = np.ascontiguousarray(x[:, :MICRO_ROWS]), w[:MICRO_ROWS]
-    places = np.unique(x[:, w > 0][:, : 16 * MICRO], axis=1).shape[1]
-    if places < MICRO:
+    places = np.unique(x[:, w > 0][:, : 16 * most], axis=1).shape[1]
+    if places < most:
         places = np.unique(x[:, w > 0], axis=1).shape[1]
-    return micro(x, w, min(MICRO, places))
+    return micro(x, w, min(most, places))
 
 
 def fit_mass(x: Block, w: Floats, centres: Floats, mass: float) -> MassDetector:
@@ -114,16 +134,9 @@ def fit_mass(x: Block, w: Floats, centres: Floats, mass: float) -> MassDetector:
 
 
 def fit_forest(x: Block, w: Floats, seed: int) -> ForestDetector:
-    """100 trees of 256 rows by scikit-learn, on rows drawn in proportion to their weight."""
-    from sklearn.ensemble import IsolationForest
-
+    """100 trees of 256 rows, on rows drawn in proportion to their weight."""
     rows = resample(w, min(x.shape[1], FOREST_ROWS))
-    forest = IsolationForest(
-        n_estimators=TREES,
-        max_samples=min(TREE_ROWS, len(rows)),
-        random_state=np.random.RandomState(seed),
-    )
-    return ForestDetector.of(forest.fit(np.ascontiguousarray(x[:, rows].T)))
+    return grow_forest(np.ascontiguousarray(x[:, rows]), seed)
 
 
 def resample(w: Floats, rows: int) -> npt.NDArray[np.intp]:
@@ -150,18 +163,3 @@ def fit_segment(x: Block, w: Floats, model: SegmentModel) -> SegmentDetector:
     # A segment of identical rows has no width of its own: a hundredth of the table's.
     mean = np.maximum(np.where(count > 0, mean, overall), 1e-4 * overall)
     return SegmentDetector(model, np.sqrt(np.append(mean[1:], mean[0])))
-
-
-def _ensemble(near: MassDetector, trees: ForestDetector, x: Block, w: Floats) -> EnsembleDetector:
-    (m0, s0), (m1, s1) = (_location(detector.score(x), w) for detector in (near, trees))
-    return EnsembleDetector(near, trees, (m0, m1), (s0, s1))
-
-
-def _location(score: Floats, w: Floats) -> tuple[float, float]:
-    """Median and q90 - median; the standard deviation, or 1, where more than 40 % are equal."""
-    middle, high = quantiles(score, w, (0.5, 0.9))
-    if high > middle:
-        return middle, high - middle
-    mean = float((score * w).sum() / w.sum())
-    spread = float(np.sqrt((w * (score - mean) ** 2).sum() / w.sum()))
-    return middle, spread if spread > 0 else 1.0

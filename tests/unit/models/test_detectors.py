@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from segpipe.kernels import tails
+from segpipe.models.blend import BlendDetector, TailDetector
 from segpipe.models.detectors import (
-    EnsembleDetector,
     ForestDetector,
     MassDetector,
     SegmentDetector,
@@ -39,15 +40,15 @@ def test_mass_score_is_finite_on_the_very_place_of_identical_rows():
     assert near == pytest.approx(0.5 * np.log(1e-4)) and far > near
 
 
-def test_ensemble_adds_standardised_scores():
-    from sklearn.ensemble import IsolationForest
-
+def test_blend_is_the_weighted_mean_of_standardised_scores():
     x = rows(300)
     near = MassDetector(x[:, :5].T.astype(float), np.full(5, 0.2), np.ones(5), 0.2)
-    trees = ForestDetector.of(IsolationForest(n_estimators=5, random_state=0).fit(x.T))
-    both = EnsembleDetector(near, trees, (1.0, 0.5), (2.0, 0.25))
-    expected = (near.score(x) - 1.0) / 2.0 + (trees.score(x) - 0.5) / 0.25
-    assert np.array_equal(both.score(x), expected)
+    tail = TailDetector(np.ones((3, tails.WIDTH), np.float32))
+    both = BlendDetector((tail, near), (1.0, 0.5), (2.0, 0.25), (0.75, 0.25), "mass")
+    # Three features of one nat each: (3 - 1) / 2 = 1, a weight of .75.
+    expected = 0.75 + 0.25 * (near.score(x) - 0.5) / 0.25
+    assert np.allclose(both.score(x), expected, rtol=0, atol=1e-12)
+    assert np.array_equal(both.usual(x), near.usual(x))
 
 
 def test_segment_score_is_zero_at_the_usual_distance_and_grows():
