@@ -24,7 +24,6 @@ ENV_PREFIX = "SEGPIPE__"
 
 LATER: Mapping[str, Mapping[str, frozenset[str]]] = {
     "source": {"format": frozenset({"iceberg"})},
-    "features": {"set": frozenset({"hosts"})},
     "target": {"format": frozenset({"iceberg"})},
     "outliers": {"collapse": frozenset({"bursts"})},
     "report": {"naming": frozenset({"llm"})},
@@ -62,7 +61,7 @@ class Rule(Section):
 class Contract(Section):
     """What rows must fulfil to be used."""
 
-    keys: list[str] | None = Field(default=None, description="null: customer_id for rfm, else none")
+    keys: list[str] | None = Field(default=None, description="null: customer_id for rfm, src for hosts, else none")
     duplicates: Literal["fail", "reject", "keep"] = "fail"
     rules: list[Rule] = []
     max_reject_share: Annotated[float, Field(ge=0, le=1)] = 0.3
@@ -79,7 +78,7 @@ class Contract(Section):
 class Features(Section):
     """What describes an entity or a log row."""
 
-    set: Literal["columns", "rfm", "connections", "pixels"] = "columns"
+    set: Literal["columns", "rfm", "connections", "hosts", "pixels"] = "columns"
     columns: list[str] | None = None
     categorical: Literal["auto", "none"] | list[str] = "auto"
     weight: str | None = Field(

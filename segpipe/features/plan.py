@@ -44,6 +44,8 @@ class Plan:
     """Features the user named: constant or all-null ones are an error."""
     request: Request = field(default_factory=Request)
     warnings: tuple[str, ...] = ()
+    derived_keys: tuple[str, ...] = ()
+    """Keys that the set makes itself; the contract knows nothing of them."""
     shuffles: bool = False
     """A row's features depend on other rows: they are built before anything describes them."""
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from segpipe.engines.protocol import Engine, Frame
-from segpipe.features import connections, entities, pixels, rfm
+from segpipe.features import connections, entities, hosts, pixels, rfm
 from segpipe.features.plan import Built, Plan, Request
 from segpipe.features.typing import TextFacts
 
@@ -57,6 +57,7 @@ SETS: Mapping[str, FeatureSet] = MappingProxyType(
             encoding="surprisal",
             near_copies=True,
         ),
+        "hosts": FeatureSet(hosts.plan, hosts.build, hosts.unsure, keys=("src",), near_copies=True),
         # Lab distances are perceptual as they are.
         "pixels": FeatureSet(pixels.plan, pixels.build, pixels.unsure, auto_scale="none"),
     }

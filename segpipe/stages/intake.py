@@ -175,7 +175,7 @@ def compiled(
         table.schema,
         plan.columns,
         plan.mapping,
-        plan.request.keys,
+        [key for key in plan.request.keys if key not in plan.derived_keys],
         [(r.name, r.expr, r.action) for r in contract.rules],
         (None, end_of(day)) if day is not None and has_time else None,
         "all" if carry is None else carry,

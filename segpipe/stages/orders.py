@@ -60,7 +60,7 @@ def method_of(c: Config) -> str:
     """The outlier method; auto depends on the feature set."""
     if c.outliers.method != "auto":
         return c.outliers.method
-    return "ensemble" if c.features.set == "connections" else "mass"
+    return "ensemble" if c.features.set in ("connections", "hosts") else "mass"
 
 
 def collapse_of(c: Config) -> str:

@@ -68,7 +68,6 @@ def test_every_problem_is_told_at_once(small):
 @pytest.mark.parametrize(
     "override",
     [
-        "features.set=hosts",
         "target.format=iceberg",
         "report.naming=llm",
         "outliers.stratum=proto",
