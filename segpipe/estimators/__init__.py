@@ -5,16 +5,13 @@ Loaded by ``segpipe.__getattr__``: this package alone may import scikit-learn at
 
 from __future__ import annotations
 
+from segpipe.estimators.agglomerative import Agglomerative
+from segpipe.estimators.auto import AutoCluster
+from segpipe.estimators.density import DBSCAN, HDBSCAN
+from segpipe.estimators.kmeans import KMeans
+from segpipe.estimators.mixture import GaussianMixture
 from segpipe.estimators.outliers import OutlierScorer
 from segpipe.estimators.saved import load
-from segpipe.estimators.segmenters import (
-    DBSCAN,
-    HDBSCAN,
-    Agglomerative,
-    AutoCluster,
-    GaussianMixture,
-    KMeans,
-)
 
 __all__ = [
     "DBSCAN",

@@ -25,6 +25,8 @@ SHOWN = 77.0
 """Expected sample rows of a group that holds 50 of them at 1 % risk: Chernoff bound."""
 GAIN = 0.1
 """DBCV of 2,000 rows differs by about this between draws: less is no reason to leave a default."""
+LEAST_SEEN = 3
+"""Sampled rows that must lie within ``eps`` of a core at least: one sees itself."""
 FEW = 8
 """Distinct rows below which density means nothing: they are one segment."""
 
@@ -47,6 +49,9 @@ def fit_density(
     min_share: float = 0.005,
     seed: int = 0,
     unit: float = 1.0,
+    eps: float | None = None,
+    min_samples: int | None = None,
+    min_cluster_size: int | None = None,
 ) -> DensityModel:
     """Fit ``kind`` (hdbscan | dbscan) and freeze it; deterministic, never NaN.
 
@@ -56,6 +61,10 @@ def fit_density(
     w : (n,) table rows that each stands for
     rows : distinct rows that the library sees at most
     min_share : clusters with a smaller share of the table become noise
+    eps : radius of dbscan in the block's units; None: from the knee of the k-distances
+    min_samples : rows of the table within ``eps`` of a core (dbscan), or the neighbour among the
+        rows that the library sees whose distance is the core distance (hdbscan); None: by default
+    min_cluster_size : of hdbscan, among the rows that the library sees; None: the most valid
 
     Returns
     -------
@@ -65,14 +74,19 @@ def fit_density(
     Raises
     ------
     ConfigError
-        hdbscan is not installed.
+        hdbscan is not installed; a ``min_samples`` of dbscan too small for the sample to show.
     """
-    fits = {"hdbscan": _hdbscan, "dbscan": _dbscan}
+    fits = {
+        "hdbscan": partial(_hdbscan, near=min_samples, size=min_cluster_size),
+        "dbscan": partial(_dbscan, eps=eps, asked=min_samples),
+    }
     if kind not in fits:
         raise ValueError(f"density kind {kind!r}")
     places, mass = distinct(x, w)
     seen = density_sample(places, mass, rows, seed)
     points, weight = places[:, seen[0]], seen[1]
+    if kind == "dbscan" and min_samples is not None and points.shape[1] < places.shape[1]:
+        _countable(min_samples, weight)
     found = (
         _one_segment(points)
         if points.shape[1] < FEW
@@ -112,7 +126,14 @@ def _one_segment(points: Block) -> _Found:
     )
 
 
-def _hdbscan(points: Block, weight: Floats, min_share: float, seed: int) -> _Found:
+def _hdbscan(
+    points: Block,
+    weight: Floats,
+    min_share: float,
+    seed: int,
+    near: int | None = None,
+    size: int | None = None,
+) -> _Found:
     """One spanning tree, several smallest cluster sizes; density validity chooses."""
     try:
         from hdbscan import HDBSCAN
@@ -124,12 +145,12 @@ def _hdbscan(points: Block, weight: Floats, min_share: float, seed: int) -> _Fou
         ) from error
     rows = np.ascontiguousarray(points.T, np.float64)
     n = len(rows)
-    near = min(MIN_SAMPLES, n - 2)
+    near = min(near or MIN_SAMPLES, n - 2)
     library = HDBSCAN(min_cluster_size=5, min_samples=near, core_dist_n_jobs=1).fit(rows)
     linkage = library.single_linkage_tree_.to_numpy()
     own = _neighbour_distance(rows, near)
     sizes = [max(5, round(share * n)) for share in (0.01, 0.02, 0.04, min_share)]
-    sizes = list(dict.fromkeys(sizes))
+    sizes = list(dict.fromkeys(sizes)) if size is None else [size]
 
     def cut_at(size: int, single: bool = False) -> _Found:
         labels, _, _, tree, _ = _tree_to_labels(
@@ -143,24 +164,34 @@ def _hdbscan(points: Block, weight: Floats, min_share: float, seed: int) -> _Fou
     return best if len(best.cut) else cut_at(min(sizes), single=True)
 
 
-def _dbscan(points: Block, weight: Floats, min_share: float, seed: int) -> _Found:
+def _dbscan(
+    points: Block,
+    weight: Floats,
+    min_share: float,
+    seed: int,
+    eps: float | None = None,
+    asked: int | None = None,
+) -> _Found:
     """Radius from the knee of the weighted k-distance curve; density validity chooses around it."""
     from sklearn.cluster import DBSCAN
 
     rows = np.ascontiguousarray(points.T, np.float64)
     n, d = rows.shape
-    need = min(max(MIN_SAMPLES, 2 * d), max(2, n // 2))
-    mean = weight / weight.mean()
-    own = _weighted_distance(rows, mean, need)
-    knee = _knee(own, weight)
-    smallest = min_share * n
+    mass = weight / weight.mean() if asked is None else weight
+    need = min(max(MIN_SAMPLES, 2 * d), max(2, n // 2)) if asked is None else asked
+    smallest = min_share * (n if asked is None else float(weight.sum()))
+    if eps is None:
+        knee = _knee(_weighted_distance(rows, mass, need), weight)
+        radii = [knee * f for f in (1.0, 0.7, 1.4, 2.0)]
+    else:
+        radii = [eps]
 
     def radius(eps: float) -> _Found:
-        fitted = DBSCAN(eps=eps, min_samples=need).fit(rows, sample_weight=mean)
+        fitted = DBSCAN(eps=eps, min_samples=need).fit(rows, sample_weight=mass)
         labels = np.full(n, -1, np.int32)
         cores = fitted.core_sample_indices_
         labels[cores] = fitted.labels_[cores]
-        held = np.bincount(labels + 1, mean, labels.max() + 2)[1:]
+        held = np.bincount(labels + 1, mass, labels.max() + 2)[1:]
         new = np.full(len(held) + 1, -1, np.int32)
         new[:-1][held >= smallest] = np.arange(int((held >= smallest).sum()))
         labels = new[labels]
@@ -169,7 +200,18 @@ def _dbscan(points: Block, weight: Floats, min_share: float, seed: int) -> _Foun
             labels, np.full(n, eps / 2), cut, (("eps", eps), ("min_samples", float(need)))
         )
 
-    return _best([partial(radius, knee * f) for f in (1.0, 0.7, 1.4, 2.0)], points, weight, seed)
+    return _best([partial(radius, r) for r in radii], points, weight, seed)
+
+
+def _countable(asked: int, weight: Floats) -> None:
+    """Refuse a ``min_samples`` in table rows that a thinned sample cannot count to."""
+    each = float(np.median(weight))
+    if asked < LEAST_SEEN * each:
+        raise ConfigError(
+            f"min_samples = {asked} rows were asked for, but each of the {len(weight):,} rows that "
+            f"DBSCAN sees stands for about {each:.1f}.",
+            f"raise density_rows, or ask for {int(np.ceil(LEAST_SEEN * each))} or more",
+        )
 
 
 def _best(

@@ -1,0 +1,57 @@
+"""Agglomeration as an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sklearn.utils.validation import check_is_fitted
+
+from segpipe.estimators.segmenter import Segmenter
+from segpipe.models.merged import MergedModel
+from segpipe.values import Floats
+
+
+class Agglomerative(Segmenter):
+    """Agglomeration: a tree of weighted micro-clusters, cut at k, merged back to all rows.
+
+    Parameters
+    ----------
+    k : number of segments, or "auto"
+
+    The others are those of ``KMeans``.
+    """
+
+    def __init__(
+        self,
+        k: int | str = "auto",
+        *,
+        k_max: int = 12,
+        n_init: int = 10,
+        min_share: float = 0.005,
+        sample_rows: int = 200_000,
+        columns: Sequence[str] | None = None,
+        categorical: str | Sequence[str] = "auto",
+        scale: str = "auto",
+        random_state: int = 0,
+    ) -> None:
+        self.k = k
+        self.k_max = k_max
+        self.n_init = n_init
+        self.min_share = min_share
+        self.sample_rows = sample_rows
+        self.columns = columns
+        self.categorical = categorical
+        self.scale = scale
+        self.random_state = random_state
+
+    def _fit_section(self) -> Mapping[str, Any]:
+        names = ("k", "k_max", "n_init", "min_share")
+        return {"model": "agglomerative", **{name: getattr(self, name) for name in names}}
+
+    @property
+    def linkage_matrix_(self) -> Floats | None:
+        """(m - 1, 4) SciPy linkage of the m micro-clusters; None where there is one segment."""
+        check_is_fitted(self)
+        model = self.model_.model
+        return model.height if isinstance(model, MergedModel) else None
