@@ -20,6 +20,7 @@ import pyarrow as pa
 from segpipe.engines import frames
 from segpipe.engines.frames import Batches, Conform, Frame, Work
 from segpipe.errors import DataError
+from segpipe.light import with_pandas
 
 State = TypeVar("State")
 
@@ -73,6 +74,7 @@ def schema_of(frame: Any, columns: Sequence[str]) -> pa.Schema:
     lost = [name for name in columns if name not in frame.columns]
     if lost:
         raise DataError(f"the Dask frame lacks {lost}; it has {list(frame.columns)}.")
+    with_pandas()
     found = pa.Schema.from_pandas(frame._meta[list(columns)], preserve_index=False)
     return pa.schema(
         [pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in found]

@@ -27,8 +27,7 @@ from segpipe.lake.contract import BAD_WEIGHT
 from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import Fitted
 from segpipe.scoring.calibrate import calibrate
-from segpipe.scoring.tally import Tally
-from segpipe.stages import learn
+from segpipe.stages import learn, orders
 from segpipe.values import Column, Detector, SegmentModel
 
 SET = "columns"
@@ -98,23 +97,28 @@ def segmented(given: Prepared, decision: Decision) -> tuple[SegmentModel, float 
     model, tally = learn.settle(engine, built, seen, config.fit, decision, watch, config.seed)
     if tally is None:
         tally = learn.count(engine, built, seen, model, watch)
-    return model, tally.inertia(model, seen.scaler.unit)
+    inertia = tally.inertia(model, seen.scaler.unit)
+    return model, None if inertia is None else inertia * seen.per_weight
 
 
-def detected(
-    given: Prepared, model: SegmentModel, collapse: str
-) -> tuple[Detector, Calibration, Tally]:
+def detected(given: Prepared, model: SegmentModel) -> tuple[Detector, Calibration]:
     """The outlier reference and its calibration over all rows."""
     config, seen = given.config, given.seen
     threshold = config.outliers.threshold.model_dump(exclude_none=True)
     detector = learn.detect(
-        seen, model, config.outliers.mass, config.outliers.method, collapse,
-        config.fit.density_rows, config.fit.min_share, config.seed,
-    )  # fmt: skip
+        seen,
+        model=model,
+        method=orders.method_of(config),
+        mass=config.outliers.mass,
+        collapse=orders.collapse_of(config),
+        density_rows=config.fit.density_rows,
+        min_share=config.fit.min_share,
+        seed=config.seed,
+    )
     assert detector is not None
     watch = learn.watch_for(given.built, seen, detector, threshold, None)
     tally = learn.count(given.rows.engine, given.built, seen, model, watch)
-    return detector, calibrate(tally, watch.edges, threshold, detector.method), tally
+    return detector, calibrate(tally, watch.edges, threshold, detector.method)
 
 
 def bundle(

@@ -18,7 +18,7 @@ from segpipe.estimators.rows import LAZY, kind_of
 from segpipe.estimators.saying import PREDICTION, all_reasons, say_table
 from segpipe.models.calibration import Calibration
 from segpipe.models.kmeans import KMeansModel
-from segpipe.stages import learn
+from segpipe.stages import learn, orders
 from segpipe.values import Floats, SegmentModel
 
 USUAL = 0.01
@@ -36,12 +36,13 @@ class OutlierScorer(OutlierMixin, Estimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    method : "mass", "ensemble", "isolation_forest", "segment", "hdbscan" or "dbscan"
+    method : "mass", "ensemble", "isolation_forest", "segment", "hdbscan", "dbscan", or "auto":
+        what ``segpipe run`` takes for tables of columns
     contamination : share of the rows to flag; "auto" = .01, unless one of the next two is given
     fdr : share of the flagged rows that may be usual ones (Benjamini-Hochberg)
     top_n : number of rows to flag
     mass : share of the data that the mass score looks at
-    collapse : "none", or "exact": equal rows count once in what is usual (logs)
+    collapse : "auto" = "none", or "exact": equal rows count once in what is usual (logs)
     density_rows, min_share : of the density methods
     k, k_max : of the segments, which only the method "segment" fits
 
@@ -61,13 +62,13 @@ class OutlierScorer(OutlierMixin, Estimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        method: str = "mass",
+        method: str = "auto",
         *,
         contamination: float | str = "auto",
         fdr: float | None = None,
         top_n: int | None = None,
         mass: float = 0.05,
-        collapse: str = "none",
+        collapse: str = "auto",
         density_rows: int = 20_000,
         min_share: float = 0.005,
         k: int | str = "auto",
@@ -95,12 +96,8 @@ class OutlierScorer(OutlierMixin, Estimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def _configured(self) -> Config:
-        if self.method in ("auto", "none") or self.collapse not in ("none", "exact"):
-            raise ParameterError(
-                f"method={self.method!r}, collapse={self.collapse!r}: name a method that scores.",
-                "method: mass, ensemble, isolation_forest, segment, hdbscan, dbscan; "
-                "collapse: none or exact",
-            )
+        if self.method == "none":
+            raise ParameterError("method='none' scores nothing.", "leave it at 'auto'")
         given = {"contamination": self.contamination, "fdr": self.fdr, "top_n": self.top_n}
         threshold = {k: v for k, v in given.items() if v is not None and not isinstance(v, str)}
         if isinstance(self.contamination, str) and self.contamination != "auto":
@@ -135,7 +132,7 @@ class OutlierScorer(OutlierMixin, Estimator):  # type: ignore[misc]
             config = self._configured()
             with self._given(X, config, sample_weight) as (given, table):
                 model = self._segments(given, config)
-                detector, calibration, _ = detected(given, model, config.outliers.collapse)
+                detector, calibration = detected(given, model)
                 self.model_ = bundle(given, model, detector, calibration, None, self._told())
             self.notes_ = given.seen.warnings(given.plan.warnings)
             if table is not None:
@@ -148,7 +145,7 @@ class OutlierScorer(OutlierMixin, Estimator):  # type: ignore[misc]
     def _segments(self, given: Prepared, config: Config) -> SegmentModel:
         """Only the segment score asks for segments; the others have one, the centre of all."""
         seen = given.seen
-        if config.outliers.method == "segment":
+        if orders.method_of(config) == "segment":
             return segmented(given, learn.choose(seen, config.fit, config.seed))[0]
         mean = (seen.w * seen.x.astype(np.float64)).sum(axis=1) / seen.w.sum()
         return KMeansModel(mean[None, :], "kmeans", seen.scaler.unit)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from segpipe.engines.frames import BATCH_ROWS, Frame, of_batches
 from segpipe.engines.protocol import Engine
 from segpipe.estimators.problems import DataValueError, ParameterError
+from segpipe.light import with_pandas
 from segpipe.values import Floats
 
 LAZY = ("dask", "spark")
@@ -52,6 +53,7 @@ def table_of(x: Any) -> pa.Table:
     root, name = type(x).__module__.partition(".")[0], type(x).__name__
     try:
         if root == "pandas":
+            with_pandas()
             # Numbers as names are told by position, like the columns of an array.
             renamed = x.set_axis([f"x{i}" if not isinstance(c, str) else c
                                   for i, c in enumerate(x.columns)], axis=1)  # fmt: skip
