@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -241,6 +241,9 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
         )
     with meter.stage("profile"):
         told = narrate.told(seen, model, tally, built)
+        checked = learn.validated(seen, model, c.fit, decision.evidence, c.seed)
+        checked |= narrate.ranking(told, seen, built)
+        decision = replace(decision, evidence=decision.evidence | {"validation": checked})
         narrate.learnt(notes, decision, model, c.fit.library, tally, seen, calibration)
         notes["segments"] = told.segments
         identity = register.model_id(orders.run_key(order, job.taken.table.snapshot, ""))

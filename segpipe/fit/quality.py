@@ -35,15 +35,21 @@ def silhouette(x: Block, w: Floats, label: Ints) -> float:
     Rousseeuw 1987. O(n^2 d): callers pass a bounded sample.
     """
     keep = np.flatnonzero(label >= 0)
-    points, weight = np.ascontiguousarray(x[:, keep]), w[keep]
-    names, own = np.unique(label[keep], return_inverse=True)
-    if len(names) < 2:
+    if len(np.unique(label[keep])) < 2:
         return float("nan")
+    points, weight = np.ascontiguousarray(x[:, keep]), w[keep]
+    value = silhouettes(points, weight, label[keep])
+    return float((weight * value).sum() / weight.sum())
+
+
+def silhouettes(points: Block, weight: Floats, label: Ints) -> Floats:
+    """``silhouette`` of each row (n,); at least two labels, none of them noise."""
+    names, own = np.unique(label, return_inverse=True)
     member = own[None, :] == np.arange(len(names))[:, None]
     mass = (member * weight).T  # (n, k)
     total = mass.sum(axis=0)
-    value = np.zeros(len(keep))
-    for lo in range(0, len(keep), PAIR_BLOCK):
+    value = np.zeros(len(label))
+    for lo in range(0, len(label), PAIR_BLOCK):
         rows = slice(lo, lo + PAIR_BLOCK)
         distance = np.sqrt(kernel.distances(points, points[:, rows].T).astype(np.float64))
         sums = distance @ mass  # (rows, k)
@@ -56,7 +62,7 @@ def silhouette(x: Block, w: Floats, label: Ints) -> float:
         top = np.maximum(a, b)
         alone = ~(rest > 0) | ~(top > 0)
         value[rows] = np.where(alone, 0.0, (b - a) / np.where(alone, 1.0, top))
-    return float((weight * value).sum() / weight.sum())
+    return value
 
 
 def silhouette_sample(

@@ -25,7 +25,7 @@ _COLOURS = (
     *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b3a400", "#7a5195"),
     *("#882255", "#44aa99", "#999933", "#aa4499", "#332288", "#117733", "#ddaa33", "#bb5566"),
 )
-_ACCENT, _ALARM = "#0072b2", "#d55e00"
+ACCENT, ALARM = "#0072b2", "#d55e00"
 # Blue over white to red: ColorBrewer's RdBu in eleven steps, reversed (Harrower & Brewer 2003).
 _HEAT = np.array(
     [
@@ -65,14 +65,17 @@ def colours(segments: Sequence[int], own: Mapping[int, str] | None = None) -> di
     }
 
 
-def k_choice(candidates: Sequence[Candidate], threshold: float = 0.6) -> Picture:
+def k_choice(
+    candidates: Sequence[Candidate], threshold: float = 0.6, elbow: int | None = None
+) -> Picture:
     """Silhouette (one standard error), inertia and stability of every K; the chosen one ringed.
 
-    ``threshold`` is the mean Jaccard below which a K is refused as unstable.
+    ``threshold`` is the mean Jaccard below which a K is refused as unstable; ``elbow`` the K at the
+    bend of the inertia, which decides nothing.
     """
     panels = [
         ("silhouette", "Silhouette (higher is better)"),
-        ("inertia", "Inertia (look for the elbow)"),
+        ("inertia", "Inertia" + (f" (elbow at {elbow})" if elbow else "")),
         ("stability", "Stability (Jaccard)"),
     ]
     # A curve needs two points; a single one is in the table.
@@ -89,7 +92,9 @@ def k_choice(candidates: Sequence[Candidate], threshold: float = 0.6) -> Picture
         drawing.text(at, kind, anchor="end", size=8.5, colour=_COLOURS[number])
     chosen = ", ".join(f"{c.kind} with K = {c.k}" for c in candidates if c.chosen) or "none"
     tried = f"{min(c.k for c in candidates)} to {max(c.k for c in candidates)}"
-    return Picture(drawing.svg(), f"Quality of the models tried, K from {tried}; chosen: {chosen}.")
+    bend = f"; elbow of the inertia at {elbow}" if elbow else ""
+    told = f"Quality of the models tried, K from {tried}; chosen: {chosen}{bend}."
+    return Picture(drawing.svg(), told)
 
 
 def _curves(drawing: Drawing, candidates: Sequence[Candidate], kinds: Sequence[str], name: str,
@@ -107,7 +112,7 @@ def _curves(drawing: Drawing, candidates: Sequence[Candidate], kinds: Sequence[s
     frame(drawing, x, y, x_title="K", whole=True)
     if name == "stability":
         at = float(y(threshold))
-        drawing.line((left, at), (right, at), _ALARM, width=1, dash="4 3")
+        drawing.line((left, at), (right, at), ALARM, width=1, dash="4 3")
     for number, kind in enumerate(kinds):
         own = sorted((c.k, v, e) for c, v, e in zip(shown, value, error, strict=True)
                      if c.kind == kind)  # fmt: skip
@@ -125,7 +130,7 @@ def _curves(drawing: Drawing, candidates: Sequence[Candidate], kinds: Sequence[s
         drawing.dots(points, colour, size=4)
     for c, v in zip(shown, value, strict=True):
         if c.chosen:
-            drawing.ring((float(x(c.k)), float(y(v))), _ALARM, radius=5.5)
+            drawing.ring((float(x(c.k)), float(y(v))), ALARM, radius=5.5)
 
 
 def heat_map(profiles: Sequence[SegmentProfile], features: Sequence[str]) -> Picture:
@@ -134,8 +139,8 @@ def heat_map(profiles: Sequence[SegmentProfile], features: Sequence[str]) -> Pic
     table = np.array(
         [[{f.name: f.position for f in p.features}[name] for name in shown] for p in profiles]
     )
-    rows = [f"{p.id}  {_cut(p.name, 34)}" for p in profiles]
-    heads = [_cut(name, 30) for name in shown]
+    rows = [f"{p.id}  {cut(p.name, 34)}" for p in profiles]
+    heads = [cut(name, 30) for name in shown]
     left, high = max(breadth(said) for said in rows) + 8, 24.0
     wide = min(86.0, (WIDTH - left - 40) / len(shown))
     long = max(breadth(said) for said in heads)
@@ -200,13 +205,13 @@ def score_histogram(edges: Floats, counts: Floats, threshold: float | None) -> P
     frame(drawing, x, y, x_title="outlier score (higher is more unusual)", y_title="rows (log)")
     flagged = edges[:-1] >= threshold if threshold is not None else np.zeros(len(counts), bool)
     left, right, top = x(edges[:-1]), x(edges[1:]), y(np.maximum(counts, y.low))
-    for mask, colour in ((~flagged, _ACCENT), (flagged, _ALARM)):
+    for mask, colour in ((~flagged, ACCENT), (flagged, ALARM)):
         bars = np.flatnonzero(mask & (counts > y.low))
         drawing.boxes(((left[i], top[i], right[i], y.start) for i in bars), colour)
     if threshold is not None:
         at, said = float(x(threshold)), f"threshold {threshold:.3g}"
         late = at + breadth(said) + 8 > x.stop
-        drawing.line((at, y.start), (at, y.stop), _ALARM, width=1.2, dash="4 3")
+        drawing.line((at, y.start), (at, y.stop), ALARM, width=1.2, dash="4 3")
         drawing.text((at - 5 if late else at + 5, 14), said, anchor="end" if late else "start")
     cut = "" if threshold is None else f"; rows from {threshold:.3g} on are flagged"
     return Picture(
@@ -248,5 +253,6 @@ def _summary(profile: SegmentProfile) -> str:
     return ", ".join(f"{f.name} at {f.position * 100:.0f}" for f in far)
 
 
-def _cut(text: str, length: int) -> str:
+def cut(text: str, length: int) -> str:
+    """At most ``length`` characters of ``text``."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from segpipe.errors import ConfigError
-from segpipe.report import figures
+from segpipe.report import figures, support
 from segpipe.report.figures import Candidate, Picture
 from segpipe.report.profile import (
     FeatureProfile,
@@ -23,6 +23,8 @@ from segpipe.report.words import humanise, vocabulary
 from segpipe.values import Block, Floats, Ints
 
 MISSING = "\u2013"
+KNIVES = 40
+"""Segments in one picture at most."""
 SAYING = 0.3
 """|2 position - 1| from which a feature is mentioned in a segment's one-line portrait."""
 
@@ -68,6 +70,7 @@ class ReportData:
     decision: Mapping[str, Any] = field(default_factory=dict)
     """Numbers that decided, in the words of a table: what -> value."""
     stability_floor: float = 0.6
+    validation: support.Validation = field(default_factory=support.Validation)
     x: Block | None = None
     """(features, rows) scaled sample, for the map."""
     segment: Ints | None = None
@@ -209,11 +212,37 @@ def _pictures(data: ReportData) -> dict[str, Picture | None]:
     held = [c for c in data.candidates if c.silhouette is not None or c.inertia is not None]
     counts = data.score_counts
     return {
-        "choice": figures.k_choice(held, data.stability_floor) if len(held) > 1 else None,
+        "choice": figures.k_choice(held, data.stability_floor, data.validation.elbow)
+        if len(held) > 1
+        else None,
+        **_support(data),
         "heat": figures.heat_map(shown, features) if len(shown) > 1 and features else None,
         "map": _map(data),
         "scores": figures.score_histogram(data.score_edges, counts, data.threshold)
         if data.score_edges is not None and counts is not None and counts.sum() > 0
+        else None,
+    }
+
+
+def _support(data: ReportData) -> dict[str, Picture | None]:
+    """Pictures of what supports the segments; segments too small to describe are left out."""
+    ids, held = {p.id for p in _described(data)}, data.validation
+    names = {p.id: p.name for p in data.profiles}
+    colour = figures.colours([p.id for p in data.profiles], data.palette)
+    knives = [k for k in held.knives if k.segment in ids and k.values]
+    # Of many segments those that need a look: the lowest silhouettes.
+    worst = sorted(knives, key=lambda k: k.mean)[:KNIVES]
+    knives = [k for k in knives if k in worst]
+    shares = {p.id: p.share for p in data.profiles}
+    whole = len(held.stability) <= KNIVES and ids >= set(range(len(held.stability)))
+    stable = held.stability if whole else ()
+    return {
+        "knife": support.silhouette_knife(knives, shares, names, colour) if knives else None,
+        "stability": support.stability_bars(stable, names, colour, data.stability_floor)
+        if stable
+        else None,
+        "gap": support.gap_curve(held.gap, held.gap_error, held.gap_k)
+        if len(held.gap) > 1
         else None,
     }
 

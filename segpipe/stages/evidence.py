@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.report.figures import Candidate
+from segpipe.report.support import Knife, Validation
 
 _WORDS = {
     "silhouette": "silhouette of the chosen model",
@@ -20,11 +21,26 @@ _WORDS = {
 
 
 def stability_of(evidence: Mapping[str, Any]) -> float | None:
-    """Mean per-cluster Jaccard at the K that the sweep chose; None where none was measured."""
-    for row in evidence.get("kmeans", ()):
-        if row["k"] == evidence.get("k_star") and row.get("stability"):
-            return float(np.mean(row["stability"]))
-    return None
+    """Mean per-segment Jaccard of the chosen model over refits; None where none was measured."""
+    held = [v for v in evidence.get("validation", {}).get("stability", ()) if v is not None]
+    return float(np.mean(held)) if held else None
+
+
+def validation(evidence: Mapping[str, Any]) -> Validation:
+    """What supports the segments, for the pictures."""
+    held = evidence.get("validation", {})
+    gap = held.get("gap") or {}
+    return Validation(
+        knives=tuple(
+            Knife(k["segment"], k["mean"], k["misplaced"], tuple(k["values"]))
+            for k in held.get("silhouettes", ())
+        ),
+        stability=tuple(held.get("stability", ())),
+        elbow=held.get("elbow"),
+        gap_k=gap.get("k"),
+        gap=tuple(gap.get("gap", ())),
+        gap_error=tuple(gap.get("standard_error", ())),
+    )
 
 
 def candidates(evidence: Mapping[str, Any]) -> tuple[Candidate, ...]:

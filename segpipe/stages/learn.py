@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +15,17 @@ from segpipe.errors import ConfigError
 from segpipe.features.plan import Built
 from segpipe.features.sets import FeatureSet
 from segpipe.fit import polish
+from segpipe.fit.agglomerative import fit_agglomerative
+from segpipe.fit.bisecting import fit_bisecting
 from segpipe.fit.density import fit_density
 from segpipe.fit.describe import Found, Look, conclude, look_for
 from segpipe.fit.describe import merge as merge_found
 from segpipe.fit.kmeans import fit_kmeans, kmeans_starts
 from segpipe.fit.library import LibrarySpec
+from segpipe.fit.mixture import fit_mixture
 from segpipe.fit.order import order_of, ordered
 from segpipe.fit.select import Decision, select
+from segpipe.fit.validate import Refit, validate
 from segpipe.models.description import Description
 from segpipe.models.scaler import Scaler, fit_scaler
 from segpipe.scoring.calibrate import score_edges
@@ -191,6 +196,33 @@ def settle(
         return done.model, tally
     order = order_of(done.model, seen.x, seen.w)
     return done.model.reordered(order), tally.reordered(order)
+
+
+def validated(
+    seen: Described, model: SegmentModel, fit: Fit, evidence: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """What supports the final segments, for ``decision.json`` and the report."""
+    sweep = evidence.get("kmeans", ())
+    return validate(model, seen.x, seen.w, sweep, refit_of(fit.min_share, seed), seed)
+
+
+def refit_of(min_share: float, seed: int) -> Refit:
+    """Fits of some rows by a model's own method, as quick as they can be."""
+
+    def refit(x: Block, w: Floats, model: SegmentModel) -> SegmentModel:
+        kind = model.kind
+        if kind in ("hdbscan", "dbscan"):
+            return fit_density(kind, x, w, min_share=min_share, seed=seed)
+        if kind == "gmm":
+            return fit_mixture(
+                x, w, model.k, getattr(model, "covariance_type", "full"), 1, seed, model.centres
+            )
+        if kind == "bisecting":
+            return fit_bisecting(x, w, model.k, 1, seed)
+        # merged: groups of centres, as the tree of some hundred centres makes them
+        return fit_agglomerative(x, w, model.k, seed)
+
+    return refit
 
 
 def _by_library(

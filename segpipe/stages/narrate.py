@@ -19,11 +19,18 @@ from segpipe.lake.uris import locate
 from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import Fitted, name_of
 from segpipe.report.naming import name_segments
-from segpipe.report.profile import SegmentProfile, named, profile, separation
+from segpipe.report.profile import (
+    SegmentProfile,
+    Separation,
+    named,
+    profile,
+    separates_nothing,
+    separation,
+)
 from segpipe.schema import NOISE
 from segpipe.scoring.reasons import reasons
 from segpipe.scoring.tally import Tally
-from segpipe.stages.evidence import candidates, numbers, stability_of
+from segpipe.stages.evidence import candidates, numbers, stability_of, validation
 from segpipe.stages.intake import Intake
 from segpipe.stages.learn import Described, told_by
 from segpipe.values import Labels, SegmentModel
@@ -106,6 +113,21 @@ def told(seen: Described, model: SegmentModel, tally: Tally, built: Built) -> To
         shown.description.sample.batch, labels, shown.w, numeric, built.categorical, rows, means
     )
     return Told(named(found, name_segments(found)), labels, weight_shares(tally))
+
+
+def ranking(found: Told, seen: Described, built: Built) -> dict[str, Any]:
+    """Features by how well they tell the segments apart, for ``decision.json``."""
+    numeric = tuple(n.name for n in seen.description.numbers)
+    shown = seen.head(PROFILE_ROWS)
+    batch, label = shown.description.sample.batch, found.labels.segment
+    ranked = separation(batch, label, shown.w, numeric, built.categorical)
+    return {
+        "features": [
+            {"feature": s.feature, "explained": s.explained, "between_within": s.ratio}
+            for s in ranked
+        ],
+        "separates_nothing": separates_nothing(ranked) if len(found.profiles) > 1 else [],
+    }
 
 
 def learnt(
@@ -233,9 +255,7 @@ def _page(
         binned = np.asarray(tally.histogram[1:-1], np.float64).copy()
         binned[0] += tally.histogram[0]
         binned[-1] += tally.histogram[-1]
-    numeric = tuple(n.name for n in seen.description.numbers)
     seen = seen.head(PROFILE_ROWS)
-    sample = seen.description.sample.batch
     return render(
         ReportData(
             job=notes["job"],
@@ -254,7 +274,11 @@ def _page(
             source=source,
             labels=target_name(notes),
             natural=notes["quality"]["natural_segments"],
-            ranked=separation(sample, found.labels.segment, seen.w, numeric, built.categorical),
+            ranked=tuple(
+                Separation(s["feature"], s["explained"], s["between_within"])
+                for s in evidence["validation"]["features"]
+            ),
+            validation=validation(evidence),
             candidates=candidates(evidence),
             decision=numbers(evidence),
             x=seen.x,

@@ -12,6 +12,7 @@ from segpipe.report.figures import Candidate, k_choice, pca_map, score_histogram
 from segpipe.report.naming import name_segments
 from segpipe.report.profile import named, profile, separation
 from segpipe.report.render import Outlier, ReportData, amount, number, percent, plain, render
+from segpipe.report.support import Knife, Validation
 from segpipe.values import Labels
 
 EVIL = "<script>alert('x')</script>"
@@ -212,3 +213,15 @@ def test_shares_and_identifiers():
     ]  # fmt: skip
     assert plain(12345.0) == "12345" and plain(None) == "\u2013" and amount("1e5") == "100,000"
     assert amount("S0") == "S0"
+
+
+def test_support_is_drawn_for_described_segments_only(data):
+    knives = tuple(Knife(s, 0.5, 0.0, (0.6, 0.4)) for s in (0, 1, 2))
+    page = render(
+        replace(data, validation=Validation(knives, (0.9, 0.8, 0.7), 3, 2, (0, 1), (0, 0)))
+    )
+    alt = re.search(r'aria-label="(Silhouettes by segment[^"]*)"', page)
+    # the third segment has fewer rows than min_group
+    assert alt is not None and "1: 0.50" in alt[1] and "2: 0.50" not in alt[1]
+    assert "Stability of" not in page and "Gap statistic, K from 1 to 2" in page
+    assert "elbow of the inertia at 3" in page
