@@ -168,7 +168,7 @@ def _changes(owner: Index, hashed: Index) -> Index:
 def spread(owner: Index, sizes: Index, count: int) -> tuple[Floats, Floats]:
     """(count,) number and entropy of what an owner's rows spread over; see ``_sizes``."""
     total = np.bincount(owner, weights=sizes, minlength=count)
-    share = sizes / total[owner]
+    share: Floats = sizes / total[owner]
     entropy = sum_in_order(owner, -share * np.log(share), count)
     return count_of(owner, count), np.maximum(entropy, 0.0) + 0.0
 
@@ -187,13 +187,14 @@ def _pairs(code: Index, batch: pa.RecordBatch, count: int, rows: int) -> dict[st
     owner = owner[first]
     del by, hashed
     ordered = grouped.sorted_within(owner, sizes)
-    rarity = -ordered * np.log(ordered / rows)
+    linked = ordered.astype(np.float64)
+    rarity = -linked * np.log(linked / rows)
     fan_out, entropy = spread(owner, ordered, count)
-    linked = np.maximum(np.bincount(owner, weights=sizes, minlength=count), 1.0)
+    every = np.maximum(np.bincount(owner, weights=sizes, minlength=count), 1.0)
     found = {
         "fan_out": fan_out,
         "dst_entropy": entropy,
-        "pair_rarity": sum_in_order(owner, rarity, count) / linked,
+        "pair_rarity": sum_in_order(owner, rarity, count) / every,
     }
     # Pairs of too few connections have no rhythm; most of a scan's rows end here.
     judged = (sizes >= LEAST)[pair]

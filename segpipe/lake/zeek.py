@@ -66,8 +66,10 @@ def open_files(uri: str, files: Sequence[pafs.FileInfo]) -> tuple[pa.Schema, tup
             opened = _opened(filesystem, info.path, path)
             for field in opened.fields:
                 known = columns.setdefault(field.name, field)
-                if not known.equals(field, check_metadata=True):
-                    columns[field.name] = pa.field(field.name, pa.string())
+                if not known.metadata:
+                    columns[field.name] = field
+                elif field.metadata and not known.equals(field, check_metadata=True):
+                    columns[field.name] = declared(field.name, "string")
             if opened.path is not None:
                 kinds.setdefault(opened.path, path)
             if opened.rows:

@@ -19,6 +19,7 @@ END = int(datetime(2011, 12, 10, tzinfo=UTC).timestamp()) * 1_000_000
 REQUESTS = {
     "rfm": Request(("customer_id",), ("recency_days", "monetary_total", "age"), as_of_end_us=END),
     "connections": Request(),
+    "hosts": Request(("src", "day")),
     "columns": Request(("id",)),
 }
 
@@ -61,7 +62,29 @@ def entities(rows: int = 2000) -> pa.Table:
     )
 
 
-TABLES = {"rfm": transactions, "connections": flows, "columns": entities}
+def contacts(rows: int = 4000) -> pa.Table:
+    """Ten hosts, one of them with most of the rows; some cells missing."""
+    rng = np.random.default_rng(3)
+    who = np.where(rng.random(rows) < 0.6, 0, rng.integers(1, 10, rows))
+    return pa.table(
+        {
+            "ts": pa.array(rng.integers(END - 2 * 86_400_000_000, END, rows)),
+            "src": pa.array([f"10.0.0.{v}" for v in who]),
+            "dst": pa.array([None if v == 0 else f"10.0.1.{v}" for v in rng.integers(0, 40, rows)]),
+            "dst_port": rng.integers(1, 50, rows),
+            "conn_state": pa.array(rng.choice(["SF", "S0", "REJ"], rows)),
+            "src_bytes": rng.integers(0, 2**40, rows),
+            "dst_bytes": np.where(rng.random(rows) < 0.1, np.nan, rng.lognormal(5, 3, rows)),
+        }
+    )
+
+
+TABLES = {
+    "rfm": transactions,
+    "connections": flows,
+    "columns": entities,
+    "hosts": contacts,
+}
 
 
 def described(engine, name, parts):
@@ -69,7 +92,8 @@ def described(engine, name, parts):
     table = table.take(pa.array(np.random.default_rng(parts).permutation(table.num_rows)))
     feature_set = SETS[name]
     plan = feature_set.plan(table.schema, {}, request, {})
-    contract = compile_contract(table.schema, plan.columns, plan.mapping, request.keys)
+    stored = [key for key in request.keys if key not in plan.derived_keys]
+    contract = compile_contract(table.schema, plan.columns, plan.mapping, stored)
     size = -(-table.num_rows // parts)
     batches = [
         batch
@@ -84,7 +108,7 @@ def described(engine, name, parts):
     return found, fit_scaler(found, feature_set.auto_scale, feature_set.encoding)
 
 
-@pytest.mark.parametrize("name", ["rfm", "connections", "columns"])
+@pytest.mark.parametrize("name", ["rfm", "connections", "columns", "hosts"])
 def test_every_engine_and_partitioning_finds_the_same(engine, name):
     with LocalEngine(workers=1) as reference:
         expected, scaler = described(reference, name, 1)

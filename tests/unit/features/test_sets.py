@@ -221,5 +221,6 @@ def test_broken_and_absent_images(tmp_path: Path):
 
 
 def test_every_set_of_the_config_is_there():
-    assert set(SETS) == {"columns", "rfm", "connections", "pixels"}
+    assert set(SETS) == {"columns", "rfm", "connections", "hosts", "pixels"}
+    assert SETS["hosts"].keys == ("src",)
     assert SETS["rfm"].keys == ("customer_id",) and SETS["connections"].encoding == "surprisal"
