@@ -99,11 +99,11 @@ class Whole:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Typed rows, as many as came; DataError otherwise."""
         found = self.contract.accept(batch)
-        if found.num_rows < batch.num_rows:
-            names = [c.name for c in self.contract.columns]
+        if found.num_rows < batch.num_rows:  # only a weight can be unfit: numbers may be missing
             raise DataError(
-                f"{batch.num_rows - found.num_rows} row(s) hold text where {names} are numbers.",
-                "an estimator labels every row: clean the column, or let segpipe run reject rows",
+                f"{batch.num_rows - found.num_rows} row(s) have a sample_weight that is negative, "
+                "missing or no number.",
+                "every row needs a weight from 0 on",
             )
         return found
 

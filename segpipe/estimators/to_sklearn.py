@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,7 +93,10 @@ def _kmeans(model: KMeansModel) -> Any:
 
     # Rows are compared with centres as float32.
     centres = model.centres.astype(np.float32).astype(np.float64)
-    made = KMeans(model.k, init=centres, n_init=1, max_iter=1).fit(centres)
+    made = KMeans(model.k, init=centres, n_init=1, max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of centres that lie on one another
+        made.fit(centres)
     made.cluster_centers_, made.labels_ = centres, np.arange(model.k, dtype=np.int32)
     return made
 
