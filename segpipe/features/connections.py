@@ -18,7 +18,7 @@ from segpipe.features.names import KDD, KNOWN, completed
 from segpipe.features.plan import Built, Plan, Request, unmapped
 from segpipe.features.timeline import windowed
 from segpipe.features.typing import TextFacts
-from segpipe.features.windows import available
+from segpipe.features.windows import TELLING, available
 from segpipe.kernels.cells import numbers
 from segpipe.values import Column, Floats
 
@@ -82,26 +82,29 @@ def plan(
             )
         numeric = tuple(n for n in numeric if n in request.columns)
         categorical = tuple(n for n in categorical if n in request.columns)
+    else:
+        numeric, categorical = _distance(numeric, categorical, available(found).names)
     if request.categorical == "none":
         categorical = ()
     elif isinstance(request.categorical, tuple):
         categorical = tuple(n for n in categorical if n in request.categorical)
     required = tuple(request.columns or ())
-    shuffles = any(name in available(found) for name in numeric)
+    shuffles = bool(set(numeric) & set(available(found).names))
     return Plan(tuple(columns), mapping, numeric, categorical, required, request, shuffles=shuffles)
 
 
 def build(engine: Engine, frame: Frame, schema: pa.Schema, plan: Plan) -> Built:
     """The accepted rows with ``duration`` in seconds and the derived columns added."""
     numeric, categorical = _features(schema.names)
-    windows = available(schema.names)
+    moving = available(schema.names)
     if plan.request.columns is not None:
-        windows = {n: m for n, m in windows.items() if n in plan.numeric}
-    numeric = tuple(n for n in numeric if n in windows or n not in available(schema.names))
-    if windows:
+        kept = moving.only(plan.numeric)
+        numeric = tuple(n for n in numeric if n in kept.names or n not in moving.names)
+        moving = kept
+    if moving.names:
         if plan.request.scratch is None:
             raise ValueError("windows leave files in Request.scratch")
-        frame, schema = windowed(engine, frame, schema, windows, plan.request.scratch)
+        frame, schema = windowed(engine, frame, schema, moving, plan.request.scratch)
     added = [
         name
         for name in numeric
@@ -116,7 +119,22 @@ def build(engine: Engine, frame: Frame, schema: pa.Schema, plan: Plan) -> Built:
         tuple(n for n in plan.numeric if n in result.names),
         tuple(n for n in plan.categorical if n in result.names),
         (*numeric, *categorical),
+        logs=AMOUNTS if moving.names else (),
     )
+
+
+def _distance(
+    numeric: tuple[str, ...], categorical: tuple[str, ...], moving: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The features that enter the distance unless the user names others.
+
+    Without windows all of them. With windows few: every further fan-out or count that was tried
+    hides the attacks of one log or another (DECISIONS.md); they stay columns of the label table.
+    """
+    if not moving:
+        return numeric, categorical
+    kept = tuple(n for n in numeric if n in TELLING or (n not in moving and n not in DERIVED))
+    return kept, tuple(n for n in categorical if n != "dst_port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +165,7 @@ def _features(names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         have.add("duration")
     derived = [name for name, needs in DERIVED.items() if have.issuperset(needs)]
     numeric = [n for n in AMOUNTS if n in have] + derived + [n for n in KDD if n in have]
-    numeric += available(names)
+    numeric += available(names).names
     return tuple(numeric), tuple(n for n in CATEGORIES if n in have)
 
 

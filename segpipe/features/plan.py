@@ -64,6 +64,8 @@ class Built:
     """All feature columns, for the label table and the profiles; includes those above."""
     as_rows: bool = True
     """Row-wise: one labelled row per accepted row (otherwise one per key)."""
+    logs: tuple[str, ...] = ()
+    """Numbers of which the scaler takes the log however skewed they are."""
     weight: str | None = None
     """Column of row weights in ``frame``, float64 from 0 on; None: 1 each."""
 

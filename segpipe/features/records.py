@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.kernels.cells import numbers, texts
+from segpipe.features.signs import failed, service
+from segpipe.kernels.cells import numbers
+from segpipe.kernels.crowds import Crowds
 from segpipe.kernels.hashing import hash_rows, splitmix64
 from segpipe.kernels.windows import BYTES, Flows
 
@@ -24,12 +27,10 @@ RECORD = pa.schema(
         ("size", pa.int64()),
         ("failed", pa.uint8()),
         ("known", pa.uint8()),
+        ("proto", pa.uint16()),
     ]
 )
-"""43 bytes a row; addresses, ports and services as hashes."""
-FAILED = frozenset({"S0", "REJ", "RSTOS0", "RSTRH", "SH", "SHR"})
-"""States of a connection that was never established (Zeek's conn_state; KDD has the same names)."""
-
+"""45 bytes a row; addresses, ports and services as hashes."""
 Whole = npt.NDArray[np.uint64]
 
 
@@ -48,9 +49,8 @@ class Recorder:
         ts = batch.column("ts")
         timed = ts.is_valid()
 
-        def hashed(*names: str) -> Whole:
-            some = [name for name in names if name in have]
-            return hash_rows(batch, some, 0) if some else np.zeros(n, np.uint64)
+        def hashed(name: str) -> Whole:
+            return hash_rows(batch, [name], 0) if name in have else np.zeros(n, np.uint64)
 
         known = np.zeros(n, np.uint8)
         for name, bit in (("src", 1), ("dst", 2)):
@@ -64,35 +64,56 @@ class Recorder:
             pa.array(hashed("src")),
             pa.array(hashed("dst")),
             pa.array(_short(hashed("dst_port"))),
-            pa.array(_short(_service(batch, hashed))),
+            pa.array(_short(service(batch))),
             pa.array(_size(batch)),
-            pa.array(_failed(batch)),
+            pa.array(failed(batch).astype(np.uint8)),
             pa.array(known),
+            pa.array((hashed("proto") >> np.uint64(48)).astype(np.uint16)),
         ]
         records = pa.RecordBatch.from_arrays(arrays, schema=RECORD)
         return records.filter(timed) if ts.null_count else records
 
 
 def flows_of(records: pa.RecordBatch) -> Flows:
-    """What the kernel takes; ports and services are mixed up to 64 bits again."""
+    """What the kernel takes; short hashes are mixed up to 64 bits again."""
     of = {name: records.column(name).to_numpy() for name in RECORD.names}
-    port, service = (splitmix64(of[name].astype(np.uint64)) for name in ("port", "service"))
+    port, asked = (splitmix64(of[name].astype(np.uint64)) for name in ("port", "service"))
     return Flows(
-        of["ts"], of["src"], of["dst"], port, service, of["failed"], of["size"], of["known"]
-    )
+        of["ts"], of["src"], of["dst"], port, asked, of["failed"], of["size"], of["known"],
+        of["proto"].astype(np.uint64),
+    )  # fmt: skip
+
+
+CROWDS = pa.schema([("rows", pa.int64()), ("table", pa.string()), ("cells", pa.list_(pa.uint32()))])
+
+
+def crowds_stored(crowds: Crowds) -> Iterator[pa.RecordBatch]:
+    """As rows of ``CROWDS``."""
+    for said in (crowds.counts, crowds.failed):
+        for table, cells in said.items():
+            for row in cells:
+                held = pa.ListArray.from_arrays([0, len(row)], pa.array(row))
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array([crowds.rows]), pa.array([table]), held], schema=CROWDS
+                )
+
+
+def crowds_of(batches: Iterable[pa.RecordBatch]) -> Crowds:
+    """What was stored."""
+    held = [
+        (b["rows"][0].as_py(), b["table"][0].as_py(), b["cells"].values.to_numpy()) for b in batches
+    ]
+    half = len(held) // 2
+    names = dict.fromkeys(name for _, name, _ in held)
+
+    def tables(part: Sequence[Any]) -> dict[str, Any]:
+        return {name: np.array([cells for _, n, cells in part if n == name]) for name in names}
+
+    return Crowds(held[0][0], tables(held[:half]), tables(held[half:]))
 
 
 def _short(hashes: Whole) -> npt.NDArray[np.uint32]:
     return (hashes >> np.uint64(32)).astype(np.uint32)
-
-
-def _service(batch: pa.RecordBatch, hashed: Callable[..., Whole]) -> Whole:
-    """The service; where the log names none, protocol and port stand for it."""
-    asked = hashed("proto", "dst_port")
-    if "service" not in batch.schema.names:
-        return asked
-    named = batch.column("service").is_valid().to_numpy(zero_copy_only=False)
-    return asked if not named.any() else np.where(named, hashed("service"), asked)
 
 
 def _size(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
@@ -101,15 +122,3 @@ def _size(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
     sent = np.nan_to_num(numbers(batch.column("src_bytes")), nan=0.0, posinf=BYTES)
     whole: npt.NDArray[np.int64] = np.rint(np.clip(sent, 0, BYTES)).astype(np.int64)
     return whole
-
-
-def _failed(batch: pa.RecordBatch) -> npt.NDArray[np.uint8]:
-    """1 where nobody answered or the attempt was refused; by the packets where no state is told."""
-    if "flag" in batch.schema.names:
-        state = texts(batch.column("flag"))
-        found = pc.is_in(state, pa.array(sorted(FAILED), pa.string()))
-        return np.asarray(found, np.uint8)
-    for name in ("dst_packets", "dst_bytes"):
-        if name in batch.schema.names:
-            return np.asarray(numbers(batch.column(name)) == 0, np.uint8)
-    return np.zeros(batch.num_rows, np.uint8)

@@ -12,8 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from segpipe.engines.protocol import Scratch
-from segpipe.features.records import RECORD, flows_of
-from segpipe.kernels.windows import Flows, Measure, recent, windows
+from segpipe.features.records import RECORD, crowds_of, flows_of
+from segpipe.features.windows import Moving
+from segpipe.kernels.crowds import Crowds
+from segpipe.kernels.windows import Flows, recent
 
 _ROW = pa.field("row", pa.int32())
 
@@ -58,23 +60,28 @@ class Slices:
     """Fold step: computes the windows of a stretch's rows."""
 
     scratch: Scratch
-    measures: tuple[Measure, ...]
-    names: tuple[str, ...]
+    moving: Moving
+    crowds: str
+    """Where the tables of the whole frame lie."""
 
     def __call__(self, stretches: Iterator[Any]) -> list[tuple[int, Piece]]:
         """(part, piece) of everything that was written."""
-        return [found for stretch in stretches for found in self._walk(stretch)]
+        mine = list(stretches)
+        if not mine:
+            return []
+        crowds = crowds_of(self.scratch.load(self.crowds))
+        return [found for stretch in mine for found in self._walk(stretch, crowds)]
 
-    def _walk(self, stretch: Stretch) -> list[tuple[int, Piece]]:
+    def _walk(self, stretch: Stretch, crowds: Crowds) -> list[tuple[int, Piece]]:
         told: list[tuple[int, int, int]] = []
-        schema = pa.schema([_ROW, *(pa.field(name, pa.float32()) for name in self.names)])
+        schema = pa.schema([_ROW, *(pa.field(n, pa.float32()) for n in self.moving.names)])
 
         def written() -> Iterator[pa.RecordBatch]:
             past = _none()
             for start, stop, part, row, flows in _sliced(stretch, self.scratch):
                 merged = past.plus(flows)
                 if start is not None:
-                    for number, arrays in self._columns(merged, start, part, row):
+                    for number, arrays in self._columns(merged, start, part, row, crowds):
                         rows = arrays[0].to_numpy()
                         told.append((number, int(rows[0]), int(rows[-1])))
                         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -86,13 +93,18 @@ class Slices:
         ]
 
     def _columns(
-        self, flows: Flows, start: int, part: npt.NDArray[np.int32], row: npt.NDArray[np.int32]
+        self,
+        flows: Flows,
+        start: int,
+        part: npt.NDArray[np.int32],
+        row: npt.NDArray[np.int32],
+        crowds: Crowds,
     ) -> Iterator[tuple[int, list[Any]]]:
         """The new rows' columns, part by part."""
         by = np.lexsort((row, part))
         at = np.full(len(flows.ts), -1, np.int64)
         at[len(at) - len(by) + by] = np.arange(len(by))
-        out = windows(flows, start, at, self.measures)
+        out = self.moving(flows, start, at, crowds)
         part, row = part[by], row[by]
         ends = np.append(np.flatnonzero(np.diff(part, prepend=-1)), len(part)).tolist()
         for low, high in pairwise(ends):

@@ -9,16 +9,18 @@ Time is what a heavy source can be cut along: a slice holds so many rows whoever
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from segpipe.engines.protocol import Engine, Frame, Scratch
-from segpipe.features.records import RECORD, Recorder
+from segpipe.features.records import CROWDS, RECORD, Recorder, crowds_stored
 from segpipe.features.slices import Beside, Chunk, Piece, Slices, Stretch, single
-from segpipe.kernels.windows import LOOKBACK, WIDTHS, Measure
+from segpipe.features.windows import Moving
+from segpipe.kernels.crowds import Crowds
+from segpipe.kernels.windows import BURST, LOOKBACK, WIDTHS
 
 RUN_ROWS = 1 << 20
 """Rows that are sorted at once."""
@@ -34,7 +36,7 @@ def windowed(
     engine: Engine,
     frame: Frame,
     schema: pa.Schema,
-    measures: Mapping[str, Measure],
+    moving: Moving,
     scratch: Scratch,
 ) -> tuple[Frame, pa.Schema]:
     """``frame`` with a float32 column for each measure; null where a row has no time or key.
@@ -42,23 +44,26 @@ def windowed(
     Parameters
     ----------
     schema : of the frame; has ts (int64 microseconds), and src or dst
-    measures : by the names of the new columns
+    moving : what is computed of each row
     scratch : where the runs lie; every worker reaches it
     """
     if not engine.parts(frame):
         stored = engine.fold(frame, Store(scratch, schema), list.__add__)
         frame = engine.from_parts(tuple(stored), Opened(scratch), schema)
-    runs: list[tuple[Chunk, ...]] = engine.fold(frame, Runs(scratch), list.__add__)
-    stretches = stretched(runs, engine.workers())
+    sorted_rows: Sorted = engine.fold(frame, Runs(scratch), both)
+    stretches = stretched(sorted_rows.runs, engine.workers())
+    crowds = scratch.store(crowds_stored(sorted_rows.crowds), CROWDS)
     held = engine.from_parts(stretches, single, pa.schema([]))
-    step = Slices(scratch, tuple(measures.values()), tuple(measures))
+    step = Slices(scratch, moving, crowds)
     found: list[tuple[int, Piece]] = engine.fold(held, step, list.__add__)
     pieces: list[list[Piece]] = [[] for _ in range(engine.parts(frame))]
     for part, piece in found:
         pieces[part].append(piece)
     by_row = [tuple(sorted(p, key=lambda piece: (piece.low, piece.high))) for p in pieces]
-    result = pa.schema([*schema, *(pa.field(name, pa.float32()) for name in measures)])
-    return engine.alongside(frame, by_row, Beside(scratch, result, len(measures)), result), result
+    result = pa.schema([*schema, *(pa.field(name, pa.float32()) for name in moving.names)])
+    return engine.alongside(
+        frame, by_row, Beside(scratch, result, len(moving.names)), result
+    ), result
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +90,28 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Sorted:
+    """What the first pass leaves: the runs of each part, and how many rows each key has."""
+
+    runs: list[tuple[Chunk, ...]]
+    crowds: Crowds
+
+
+def both(a: Sorted, b: Sorted) -> Sorted:
+    """Of the parts of both, in order."""
+    return Sorted(a.runs + b.runs, a.crowds.plus(b.crowds))
+
+
+@dataclass(frozen=True, slots=True)
 class Runs:
     """Fold step: a part's connections, sorted by time, to a file."""
 
     scratch: Scratch
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> list[tuple[Chunk, ...]]:
-        """What was written, a list of one."""
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Sorted:
+        """What was written of one part."""
         found: list[tuple[int, int, int]] = []
+        crowds = [Crowds.none()]
 
         def sorted_runs() -> Iterator[pa.RecordBatch]:
             recorder, waiting, rows = Recorder(), list[pa.RecordBatch](), 0
@@ -100,19 +119,22 @@ class Runs:
                 waiting.append(recorder(batch))
                 rows += waiting[-1].num_rows
                 if rows >= RUN_ROWS:
-                    yield from _cut(waiting, found)
+                    yield from _cut(waiting, found, crowds)
                     waiting, rows = [], 0
             if rows:
-                yield from _cut(waiting, found)
+                yield from _cut(waiting, found, crowds)
 
         place = self.scratch.store(sorted_runs(), RECORD)
-        return [tuple(Chunk(place, i, *facts) for i, facts in enumerate(found))]
+        run = tuple(Chunk(place, i, *facts) for i, facts in enumerate(found))
+        return Sorted([run], crowds[0])
 
 
 def _cut(
-    batches: list[pa.RecordBatch], found: list[tuple[int, int, int]]
+    batches: list[pa.RecordBatch], found: list[tuple[int, int, int]], crowds: list[Crowds]
 ) -> Iterator[pa.RecordBatch]:
     whole = pa.concat_batches(batches)
+    src, dst, failed = (whole.column(name).to_numpy() for name in ("src", "dst", "failed"))
+    crowds[0] = crowds[0].plus(Crowds.of(src, dst, failed))
     ts = whole.column("ts").to_numpy()
     whole = whole.take(pa.array(np.argsort(ts, kind="stable")))
     size = min(-(-whole.num_rows // CHUNKS), CHUNK_ROWS)
@@ -139,7 +161,8 @@ def stretched(runs: Sequence[Sequence[Chunk]], workers: int) -> tuple[Stretch, .
     slices = max(1, round(total / max(SLICE_ROWS, crowd)))
     slices = max(slices, min(2 * workers, total // SMALL_SLICE))
     inner = low[np.searchsorted(before, np.arange(1, slices) * total // slices)]
-    cuts = np.unique(np.concatenate([[low[0]], inner, [high.max() + 1]]))
+    # Between bursts, so that none of them is cut.
+    cuts = np.unique(np.concatenate([[low[0]], inner, [high.max() + BURST]]) // BURST * BURST)
     tasks = min(len(cuts) - 1, 4 * workers)
     ends = np.arange(tasks + 1) * (len(cuts) - 1) // tasks
     result = []

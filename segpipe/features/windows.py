@@ -1,10 +1,15 @@
-"""Window columns of connections: which there are, and what they are called."""
+"""Columns of a connection that other rows decide: which there are, and what they are called."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
-from segpipe.kernels.windows import GAP, Measure
+import numpy as np
+
+from segpipe.kernels.crowds import Crowds, keys_of
+from segpipe.kernels.windows import GAP, Flows, Index, Measure, bursts, windows
 from segpipe.kernels.windows_loops import (
     COUNT,
     FAILED,
@@ -29,25 +34,87 @@ _NEEDS = {
 """Measures that need more than the time and the key."""
 
 
-def available(names: Collection[str]) -> Mapping[str, Measure]:
-    """Name -> measure of the windows that these columns give, in a fixed order; may be none."""
+TELLING = frozenset(
+    {
+        *("src_rarity", "dst_rarity", "pair_rarity"),
+        *("src_failed", "dst_failed", "pair_failed"),
+        *("src_1m_failed", "dst_1m_failed"),
+    }
+)
+"""Columns that enter the distance by default (``connections``)."""
+BURST = "burst_size"
+"""Rows of the same ends, port, protocol and ten seconds of the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """What is computed for each row from the rows around it; picklable."""
+
+    measures: dict[str, Measure]
+    """By column name."""
+    crowds: dict[str, tuple[str, int]]
+    """Column name -> table of ``kernels.crowds``, and 0 for the rarity or 1 for the failures."""
+    burst: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns, in order."""
+        return (*self.measures, *self.crowds, *((BURST,) if self.burst else ()))
+
+    def only(self, wanted: Collection[str]) -> Moving:
+        """The columns that are among ``wanted``."""
+        return Moving(
+            {n: m for n, m in self.measures.items() if n in wanted},
+            {n: c for n, c in self.crowds.items() if n in wanted},
+            self.burst and BURST in wanted,
+        )
+
+    def __call__(self, flows: Flows, first: int, at: Index, crowds: Crowds) -> Any:
+        """(rows, columns) float32 of the flows with ts >= ``first``, each in row ``at`` of it.
+
+        ``first`` is a border between bursts.
+        """
+        new = np.flatnonzero(flows.ts >= first)
+        out = np.full((len(new), len(self.names)), np.nan, np.float32)
+        moved = windows(flows, first, at, tuple(self.measures.values()))
+        out[:, : len(self.measures)] = moved
+        recent, to = flows.take(new), at[new]
+        keys = keys_of(recent.src, recent.dst)
+        for column, (table, kind) in enumerate(self.crowds.values(), len(self.measures)):
+            known = np.isin(recent.known, (3,) if table == "pair" else (_BITS[table], 3))
+            said = crowds.look_up(table, keys[table][known])[kind]
+            out[to[known], column] = said
+        if self.burst:
+            out[to, -1] = bursts(recent)
+        return out
+
+
+_BITS = {"src": 1, "dst": 2}
+
+
+def available(names: Collection[str]) -> Moving:
+    """What these columns of the source give, in a fixed order; may be nothing."""
     have = set(names)
-    if "ts" not in have:
-        return {}
+    ends = [end for end in ("src", "dst") if end in have]
+    if "ts" not in have or not ends:
+        return Moving({}, {}, False)
     if have & {"service", "dst_port", "proto"}:
         have.add("service")
     if have & {"flag", "dst_packets", "dst_bytes"}:
         have.add("answer")
-    found = {}
-    for side, other in (("src", "dst"), ("dst", "src")):
-        if side not in have:
-            continue
-        if other in have:
-            have.add("peer")
-        for name, measure in _side(side, other).items():
-            if _NEEDS.get(measure.kind, "ts") in have:
-                found[name] = measure
-    return found
+    if len(ends) == 2:
+        have.add("peer")
+    measures = {
+        name: measure
+        for end in ends
+        for name, measure in _side(end, "dst" if end == "src" else "src").items()
+        if _NEEDS.get(measure.kind, "ts") in have
+    }
+    tables = [*ends, "pair"] if len(ends) == 2 else ends
+    crowds = {f"{table}_rarity": (table, 0) for table in tables}
+    if "answer" in have:
+        crowds |= {f"{table}_failed": (table, 1) for table in tables}
+    return Moving(measures, crowds, len(ends) == 2)
 
 
 def _side(side: str, other: str) -> dict[str, Measure]:

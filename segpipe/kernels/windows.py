@@ -23,6 +23,7 @@ import numpy.typing as npt
 from segpipe.kernels import windows_loops
 from segpipe.kernels.hashing import splitmix64
 from segpipe.kernels.windows_loops import LAST, MEASURES
+from segpipe.values import Floats
 
 Hashes = npt.NDArray[np.uint64]
 Index = npt.NDArray[np.int64]
@@ -34,6 +35,8 @@ LOOKBACK = 3600 * SECOND
 """Nothing older is seen by any window: what a slice of time needs of the slices before it."""
 SMALL = 4_000
 """Rows below which plain Python beats the import of numba."""
+BURST = 10 * SECOND
+"""Rows of one clock window of this length, pair, port and protocol are one burst."""
 BYTES = 1 << 40
 """Of one connection, at most: sums over 2^22 connections fit int64."""
 _UNIT = 1 << 20
@@ -62,6 +65,7 @@ class Flows:
     """Bytes from source to destination, 0 .. ``BYTES``."""
     known: npt.NDArray[np.uint8]
     """1: src is given, 2: dst is given, 3: both."""
+    proto: Hashes
 
     def take(self, rows: npt.NDArray[np.intp]) -> Flows:
         """Some of them."""
@@ -127,6 +131,17 @@ def windows(flows: Flows, first: int, at: Index, measures: Sequence[Measure]) ->
         if chosen and len(kept):
             _one_side(flows.take(kept), first, at[kept], side, chosen, out)
     return out
+
+
+def bursts(flows: Flows) -> Floats:
+    """(n,) rows of each row's burst; of all rows of a burst or of none of them, please."""
+    key = (flows.ts // BURST).astype(np.uint64)
+    for part in (flows.src, flows.dst, flows.port, flows.proto):
+        key = splitmix64(key ^ part)
+    order, start = _grouped(key) if len(key) <= SMALL else _compiled().group(key)
+    size = np.empty(len(key))
+    size[order] = np.repeat(np.diff(start), np.diff(start))
+    return size
 
 
 def recent(flows: Flows, now: int) -> Flows:

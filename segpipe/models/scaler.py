@@ -91,6 +91,7 @@ def fit_scaler(
     encoding: str = "onehot",
     near_copies: bool = False,
     required: Collection[str] = (),
+    logs: Collection[str] = (),
 ) -> Scaler:
     """Choose log, centre and scale per column from the sample, counts and ranges from the table.
 
@@ -105,6 +106,8 @@ def fit_scaler(
         Drop columns that correlate above .98 with an earlier one; otherwise they weigh double.
     required
         Columns whose all-null or constant state is an error, not a warning.
+    logs
+        Columns that ``auto`` takes the log of however skewed they are.
 
     Raises
     ------
@@ -117,10 +120,11 @@ def fit_scaler(
     dropped: list[tuple[str, str]] = []
     for number in description.numbers:
         reason = _useless_number(number)
-        if reason:
+        # One entity alone differs from nobody: it is described, at distance 0 from itself.
+        if reason and (description.rows > 1 or np.isnan(number.low)):
             dropped.append((number.name, reason))
         else:
-            inputs.append(_number(number, description, scale))
+            inputs.append(_number(number, description, scale, number.name in logs))
     for category in description.categories:
         item, reason = _category(category, description, encoding, scale)
         if item is None:
@@ -159,7 +163,7 @@ def _useless_number(number: Number) -> str:
     return f"constant {number.low:.6g}" if number.low == number.high else ""
 
 
-def _number(number: Number, description: Description, scale: str) -> Input:
+def _number(number: Number, description: Description, scale: str, log: bool) -> Input:
     x = numbers(description.sample.batch.column(number.name))
     seen = np.isfinite(x)
     x, weight = x[seen], description.sample.weight[seen]
@@ -181,7 +185,8 @@ def _number(number: Number, description: Description, scale: str) -> Input:
     if shape.std == 0.0:  # constant in the sample, not in the table
         return replace(base, centre=median, scale=_short(max(number.high - number.low, LEAST)))
     # The log is odd, so a few negative values (net sales of a returner) do not forbid it.
-    if scale == "auto" and shape.skew > SKEWED and len(np.unique(x)) > FEW_VALUES and median >= 0:
+    skewed = shape.skew > SKEWED and len(np.unique(x)) > FEW_VALUES and median >= 0
+    if scale == "auto" and (skewed or (log and (x > 0).any())):
         offset = _short(quantiles(x[x > 0], weight[x > 0], (0.5,))[0])
         x = signed_log(x, offset)
         shape = moments(x, weight)

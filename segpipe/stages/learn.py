@@ -122,6 +122,7 @@ def look(
         featureset.encoding,
         featureset.near_copies and not chosen,
         required,
+        built.logs,
     )
     x = scaler.transform(description.sample.batch)
     weights = description.weights

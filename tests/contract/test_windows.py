@@ -112,7 +112,7 @@ def test_numbers_are_those_of_the_whole_table(expected):
         seen = [r for r in rows if r[1] == src and r[0] is not None and now - 600 < r[0] <= now]
         assert (counts[i], fans[i]) == (len(seen), len({r[2] for r in seen}))
     gone = [i for i, r in enumerate(rows) if r[0] is None]
-    for name in available(table.column_names):
+    for name in available(table.column_names).names:
         assert expected.column(name).take(pa.array(gone)).null_count == len(gone)
 
 

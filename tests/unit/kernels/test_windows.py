@@ -46,6 +46,7 @@ def flows(seconds, src, dst, port=0, service=0, failed=0, size=0, known=3) -> Fl
         cells(failed, np.uint8),
         cells(size, np.int64),
         cells(known, np.uint8),
+        cells(6, np.uint64),
     )
 
 
@@ -171,7 +172,8 @@ def test_compiled_and_plain_loops_give_the_same_bits(monkeypatch, moments):
     rng = np.random.default_rng(3)
     n = 2_000
     given = flows(
-        rng.integers(0, moments, n) / 10, *(rng.integers(0, top, n) for top in (9, 30, 20, 4)),
+        rng.integers(0, moments, n) / 10,
+        *(rng.integers(0, top, n) for top in (9, 30, 20, 4)),
         failed=rng.integers(0, 2, n), size=rng.integers(0, 2**40, n), known=rng.integers(1, 4, n),
     )  # fmt: skip
     first = int(np.median(given.ts))
