@@ -66,6 +66,8 @@ class Built:
     """Row-wise: one labelled row per accepted row (otherwise one per key)."""
     logs: tuple[str, ...] = ()
     """Numbers of which the scaler takes the log however skewed they are."""
+    unusual: tuple[str, ...] = ()
+    """Numbers that the outlier scores look at; none: those of the distance."""
     weight: str | None = None
     """Column of row weights in ``frame``, float64 from 0 on; None: 1 each."""
 

@@ -124,7 +124,9 @@ def build(engine: Engine, frame: Frame, schema: pa.Schema, plan: Plan) -> Built:
     features = (*known, *passed)
     result = pa.schema([*key_fields, *(pa.field(n, pa.float64()) for n in features)])
     table = engine.group_map(rows, keys, (), Customers(result, keys, passed, end), result)
-    return Built(engine.persist(table), result, keys, plan.numeric, (), features, as_rows=False)
+    # Without a choice of the user the segments are read by three features, the scores by all.
+    unusual = known if plan.request.columns is None else ()
+    return Built(engine.persist(table), result, keys, plan.numeric, (), features, False, unusual)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ CLASSES: Mapping[str, str] = {
     "ForestDetector": "segpipe.models.detectors",
     "Input": "segpipe.models.scaler",
     "KMeansModel": "segpipe.models.kmeans",
+    "LensDetector": "segpipe.models.lens",
     "MassDetector": "segpipe.models.detectors",
     "MergedModel": "segpipe.models.merged",
     "MixtureModel": "segpipe.models.mixture",

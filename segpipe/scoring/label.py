@@ -14,6 +14,7 @@ from segpipe import schema
 from segpipe.errors import ConfigError
 from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import name_of
+from segpipe.models.lens import block_for
 from segpipe.models.scaler import Scaler
 from segpipe.scoring.reasons import reasons
 from segpipe.values import Block, Detector, Floats, Ints, Labels, SegmentModel
@@ -54,7 +55,8 @@ class Labeller:
         """Block, labels and scores of the batch's rows."""
         x = self.scaler.transform(batch)
         if self.detector is not None:
-            score = self.detector.score(x) if score is None else score
+            if score is None:
+                score = self.detector.score(block_for(self.detector, batch, x))
             if not np.isfinite(score).all():
                 raise AssertionError(f"{self.detector.method} gave a score that is not finite")
         return Said(x, self.model.label(x), score)

@@ -58,7 +58,7 @@ def fit_detector(
     w: Floats,
     *,
     mass: float,
-    model: SegmentModel,
+    model: SegmentModel | None,
     micro: Micro,
     density: Density,
     seed: int,
@@ -71,7 +71,8 @@ def fit_detector(
     x : (d, n) the sample's block, n >= 1
     w : (n,) from ``reference_weights``
     mass : share of the reference that the mass score looks at, in (0, 1]
-    model : the segment model; a density model of the asked kind is used as it is
+    model : the segment model over the same blocks; a density model of the asked kind is used as it
+        is. None: there is none over these blocks, and ``segment`` has nothing to say
     micro, density : fits of the layer beside this one, called only where the method needs them
     seed : of the isolation forest
     """
@@ -83,7 +84,7 @@ def fit_detector(
         return fit_forest(x, w, seed)
     if method == "ensemble":
         return _ensemble(x, w, mass, micro, seed)
-    if method == "segment":
+    if method == "segment" and model is not None:
         return fit_segment(x, w, model)
     if method in ("hdbscan", "dbscan"):
         same = isinstance(model, DensityModel) and model.kind == method

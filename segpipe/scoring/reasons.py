@@ -11,6 +11,7 @@ from segpipe import schema
 from segpipe.kernels import nearest as kernel
 from segpipe.kernels.cells import numbers, texts
 from segpipe.models.detectors import Usual
+from segpipe.models.lens import LensDetector
 from segpipe.models.scaler import Scaler
 from segpipe.values import Block, Detector, Floats, SegmentModel
 
@@ -36,13 +37,16 @@ def reasons(
     """
     rows = np.flatnonzero(flagged)
     odd: Block = np.ascontiguousarray(x[:, rows])
+    told = batch.take(pa.array(rows))
+    if isinstance(detector, LensDetector):
+        odd, scaler, detector = detector.scaler.transform(told), detector.scaler, detector.inner
     place = usual_place(odd, model, detector)
     share = _shares(odd, place, scaler)
     count = min(REASONS, len(scaler.inputs))
     best = np.argsort(-share, axis=0, kind="stable")[:count]
     part = np.take_along_axis(share, best, axis=0)
     kept = np.flatnonzero((part > 0).T.ravel())  # row by row, the first reason first
-    value, usual = _texts(batch.take(pa.array(rows)), place, best, scaler)
+    value, usual = _texts(told, place, best, scaler)
     names = pa.array([item.name for item in scaler.inputs], pa.string())
     fields = [
         names.take(pa.array(best.T.ravel()[kept])),

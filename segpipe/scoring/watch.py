@@ -12,6 +12,7 @@ from segpipe.kernels.bins import Bins
 from segpipe.kernels.cells import floats
 from segpipe.kernels.hashing import hash_rows
 from segpipe.kernels.totals import Counts, add_column
+from segpipe.models.lens import block_for
 from segpipe.values import Block, Detector, Floats, Ints, Weighing
 
 SHOWN = 20
@@ -177,7 +178,8 @@ class Watching:
             add_column(values, at, reach, sums, present, counts)
         if watch.detector is None:
             return
-        score = watch.detector.score(x) if score is None else score
+        if score is None:
+            score = watch.detector.score(block_for(watch.detector, batch, x))
         if self._spool is not None:
             self._spool.write(score)
         self._bins.add(score, self._histogram)

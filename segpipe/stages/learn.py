@@ -27,6 +27,7 @@ from segpipe.fit.order import order_of, ordered
 from segpipe.fit.select import Decision, select
 from segpipe.fit.validate import Refit, validate
 from segpipe.models.description import Description
+from segpipe.models.lens import LensDetector, block_for
 from segpipe.models.scaler import Scaler, fit_scaler
 from segpipe.scoring.calibrate import score_edges
 from segpipe.scoring.outliers import fit_detector, reference_weights
@@ -52,6 +53,8 @@ class Described:
     """What one unit of weight in those passes is to the user."""
     weight_scale: float | None = None
     """See ``Weighing``; None where rows have no weights."""
+    lens: Scaler | None = None
+    """What the outlier scores see, where it is not what the segments see."""
 
     def head(self, rows: int) -> Described:
         """The same from the first ``rows`` of the sample, which are a sample too: hash order.
@@ -73,6 +76,7 @@ class Described:
             self.weighing,
             self.per_weight,
             self.weight_scale,
+            self.lens,
         )
 
     def warnings(self, earlier: Sequence[str]) -> list[str]:
@@ -125,15 +129,27 @@ def look(
         built.logs,
     )
     x = scaler.transform(description.sample.batch)
+    lens = _lens(built, description, scale, featureset.encoding)
     weights = description.weights
     if weights is None or built.weight is None:
-        return Described(description, scaler, x, description.sample.weight)
+        return Described(description, scaler, x, description.sample.weight, lens=lens)
     factor = float(2.0 ** -np.ceil(np.log2(weights.mean)))
     if weights.low == weights.high:  # the same as no weights, to the bit
         weighing, each = None, weights.low
     else:
         weighing, each = Weighing(built.weight, factor, weights.high), 1.0 / factor
-    return Described(description, scaler, x, description.sample.weight, weighing, each, factor)
+    return Described(
+        description, scaler, x, description.sample.weight, weighing, each, factor, lens
+    )
+
+
+def _lens(built: Built, description: Description, scale: str, encoding: str) -> Scaler | None:
+    """The scaler of the outlier scores, where they look at columns of their own."""
+    if not built.unusual:
+        return None
+    numbers = tuple(n for n in description.numbers if n.name in built.unusual)
+    wider = replace(description, numbers=numbers, categories=())
+    return fit_scaler(wider, scale, encoding, near_copies=True)
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -265,18 +281,22 @@ def detect(
     seed: int,
 ) -> Detector | None:
     """The outlier reference, fitted on the weighted sample."""
-    return fit_detector(
+    sample = seen.description.sample
+    lens = None if method == "segment" else seen.lens
+    x = seen.x if lens is None else lens.transform(sample.batch)
+    detector = fit_detector(
         method,
-        seen.x,
-        reference_weights(seen.description.sample, collapse),
+        x,
+        reference_weights(sample, collapse),
         mass=mass,
-        model=model,
+        model=model if lens is None else None,
         micro=lambda x, v, k: fit_kmeans(x, v, k, n_init=1, seed=seed).centres,
         density=lambda kind, x, v: fit_density(
             kind, x, v, rows=density_rows, min_share=min_share, seed=seed, unit=seen.scaler.unit
         ),
         seed=seed,
     )
+    return detector if lens is None or detector is None else LensDetector(detector, lens)
 
 
 def told_by(built: Built) -> tuple[str, ...]:
@@ -295,7 +315,10 @@ def watch_for(
     edges = (
         np.empty(0)
         if detector is None
-        else score_edges(detector.score(seen.x), seen.description.sample.weight)
+        else score_edges(
+            detector.score(block_for(detector, seen.description.sample.batch, seen.x)),
+            seen.description.sample.weight,
+        )
     )
     magnitudes = {
         n.name: float(np.nanmax(np.abs([n.low, n.high, 0.0]))) for n in seen.description.numbers

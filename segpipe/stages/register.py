@@ -17,6 +17,7 @@ from segpipe.lake.uris import absolute, locate
 from segpipe.models import persist
 from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import Fitted
+from segpipe.models.lens import LensDetector
 from segpipe.models.scaler import Scaler
 from segpipe.values import Detector, Floats, SegmentModel
 
@@ -101,7 +102,10 @@ def check_same_features(fitted: Fitted, features_set: str, columns: Mapping[str,
             f"{features_set}.",
             "Score with the config that the model was fitted with.",
         )
-    lost = [i.name for i in fitted.scaler.inputs if i.name not in columns]
+    scalers = [fitted.scaler]
+    if isinstance(fitted.detector, LensDetector):
+        scalers.append(fitted.detector.scaler)
+    lost = sorted({i.name for s in scalers for i in s.inputs if i.name not in columns})
     if lost:
         raise DataError(
             f"the model needs features {lost}; this config builds {sorted(columns)}.",
