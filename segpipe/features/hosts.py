@@ -126,6 +126,7 @@ def plan(
         tuple(request.columns or ()),
         request,
         derived_keys=derived,
+        lone_key=True,
     )
 
 

@@ -46,6 +46,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     derived_keys: tuple[str, ...] = ()
     """Keys that the set makes itself; the contract knows nothing of them."""
+    lone_key: bool = False
+    """A key of one single value is no mistake: a capture of one host."""
     shuffles: bool = False
     """A row's features depend on other rows: they are built before anything describes them."""
 
@@ -64,10 +66,10 @@ class Built:
     """All feature columns, for the label table and the profiles; includes those above."""
     as_rows: bool = True
     """Row-wise: one labelled row per accepted row (otherwise one per key)."""
-    logs: tuple[str, ...] = ()
-    """Numbers of which the scaler takes the log however skewed they are."""
     unusual: tuple[str, ...] = ()
     """Numbers that the outlier scores look at; none: those of the distance."""
+    logs: tuple[str, ...] = ()
+    """Numbers of which the scaler takes the log however skewed they are."""
     weight: str | None = None
     """Column of row weights in ``frame``, float64 from 0 on; None: 1 each."""
 

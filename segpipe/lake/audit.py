@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +100,11 @@ class Audit:
                     said.append(f"column {facts.name} is constant")
         return said
 
-    def check(self, max_reject_share: float) -> None:
-        """Quality gates: InputMissing 66 without rows, DataError 65 otherwise."""
+    def check(self, max_reject_share: float, may_be_constant: Collection[str] = ()) -> None:
+        """Quality gates: InputMissing 66 without rows, DataError 65 otherwise.
+
+        ``may_be_constant``: required columns whose single value is no mistake.
+        """
         if self.rows_in == 0:
             raise InputMissing(
                 "no row of the source passes source.where, --partition and the as_of window.",
@@ -132,7 +135,12 @@ class Audit:
                 "repair the source, or raise contract.max_reject_share.",
             )
         constant = [
-            f.name for f in self.columns if f.required and f.low is not None and f.low == f.high
+            f.name
+            for f in self.columns
+            if f.required
+            and f.name not in may_be_constant
+            and f.low is not None
+            and f.low == f.high
         ]
         if constant and self.rows_used > 1:
             raise DataError(

@@ -270,7 +270,8 @@ def gates(taken: Intake, max_reject_share: float, fitting: bool) -> None:
     InputMissing
         No row is left to judge.
     """
-    taken.audit.check(max_reject_share)
+    lone = taken.plan.request.keys if taken.plan.lone_key else ()
+    taken.audit.check(max_reject_share, lone)
     if fitting and taken.audit.rows_used == 1:
         raise DataError("the table has one usable row; nothing can be compared with it.")
 
