@@ -17,6 +17,7 @@ as_of day. Conventions, the same on every engine:
 * basket_items: items per order (lines where there is no quantity).
 * return_rate: returned lines / all lines. discount_share: purchase lines with a discount.
 * weekend_share, night_share: orders on Saturday or Sunday, and from 0 to 6 o'clock, UTC.
+* hour_entropy: of the orders' UTC hours, nats: 0 = always at one hour.
 * trend_90d: (a - b) / (a + b) of the money spent in the last 90 days (a) and the 90 before (b).
 * distinct_categories, category_entropy (nats), top_category_share: of purchase lines.
 """
@@ -56,6 +57,7 @@ BASE = (
     "return_rate",
     "weekend_share",
     "night_share",
+    "hour_entropy",
     "trend_90d",
     "single_purchase",
 )
@@ -155,6 +157,7 @@ def _orders(
     variance = sum_in_order(owner, (spent - mean[owner]) ** 2, count) / some
     when_sorted = grouped.sorted_within(owner, when)
     gap_mean, gap_cv = _gaps(owner, when_sorted, frequency, tenure)
+    hours = grouped.runs(owner, grouped.sorted_within(owner, when % DAY_US // (DAY_US // 24)))
     weekday = (when // DAY_US + 4) % 7  # 0 = Sunday: 1970-01-01 was a Thursday
     return {
         "frequency": frequency,
@@ -169,6 +172,7 @@ def _orders(
         "basket_median": grouped.middle(spent, sizes),
         "weekend_share": count_of(owner, count, (weekday == 0) | (weekday == 6)) / some,
         "night_share": count_of(owner, count, when % DAY_US < DAY_US // 4) / some,
+        "hour_entropy": grouped.entropy(*hours, count),
         "trend_90d": _trend(owner, gross, end - when, count),
         "single_purchase": (frequency <= 1).astype(np.float64),
     }
@@ -242,24 +246,14 @@ def _categories(code: Index, kind: pa.Array, bought: Mask, count: int) -> dict[s
     rows = bought & kind.is_valid().to_numpy(zero_copy_only=False)
     owner = code[rows]
     which = grouped.dense(kind.fill_null(0).to_numpy(zero_copy_only=False)[rows])
-    which = grouped.sorted_within(owner, which)
-    new = np.ones(len(owner), bool)
-    new[1:] = (owner[1:] != owner[:-1]) | (which[1:] != which[:-1])
-    starts = np.flatnonzero(new)
-    sizes = np.diff(starts, append=len(owner))
-    owner = owner[starts]
-    # Ascending sizes: the sum of the entropy's terms, and the largest at the end.
-    sizes = grouped.sorted_within(owner, sizes)
+    owner, sizes = grouped.runs(owner, grouped.sorted_within(owner, which))
     distinct = np.bincount(owner, minlength=count)
     total = np.bincount(owner, weights=sizes, minlength=count)
-    share = sizes / total[owner]
     top = np.zeros(count)
-    top[owner] = share  # the last one written stays
-    # + 0.0: -0.0 for a single category would print as such.
-    entropy = sum_in_order(owner, -share * np.log(share), count) + 0.0
+    np.maximum.at(top, owner, sizes / total[owner])
     return {
         "distinct_categories": distinct.astype(np.float64),
-        "category_entropy": np.maximum(entropy, 0.0),
+        "category_entropy": grouped.entropy(owner, sizes, count),
         "top_category_share": top,
     }
 

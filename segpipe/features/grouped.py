@@ -94,3 +94,21 @@ def middle(values: Floats, sizes: Index) -> Floats:
     low, high = (starts + (sizes - 1) // 2)[some], (starts + sizes // 2)[some]
     result[some] = (values[low] + values[high]) / 2
     return result
+
+
+def runs(code: Index, values: Index) -> tuple[Index, Index]:
+    """Group and length of each run of equal ``values``, sorted within groups."""
+    new = np.ones(len(code), bool)
+    new[1:] = (code[1:] != code[:-1]) | (values[1:] != values[:-1])
+    starts = np.flatnonzero(new)
+    return code[starts], np.diff(starts, append=len(code))
+
+
+def entropy(code: Index, sizes: Index, count: int) -> Floats:
+    """Entropy in nats of the ``sizes`` of each group's parts; 0 of none."""
+    # Ascending sizes: the same order of additions, whatever the parts are called.
+    sizes = sorted_within(code, sizes)
+    total = np.bincount(code, weights=sizes, minlength=count)
+    share = sizes / total[code]
+    # + 0.0: -0.0 for a single part would print as such.
+    return np.maximum(sum_in_order(code, -share * np.log(share), count) + 0.0, 0.0)

@@ -83,6 +83,7 @@ def test_a_returning_customer_by_hand(engine):
     assert ann["basket_items"] == 3.5  # 2 + 1 and 4
     assert ann["return_rate"] == 0.25 and ann["discount_share"] == pytest.approx(1 / 3)
     assert (ann["weekend_share"], ann["night_share"]) == (0.5, 0.5)
+    assert ann["hour_entropy"] == pytest.approx(math.log(2))  # 10 and 3 o'clock
     assert ann["trend_90d"] == 1.0  # both orders within 90 days, none before
     assert ann["distinct_categories"] == 2 and ann["top_category_share"] == pytest.approx(2 / 3)
     assert ann["category_entropy"] == pytest.approx(math.log(3) - 2 / 3 * math.log(2))
@@ -97,6 +98,7 @@ def test_single_purchase_returns_only_and_same_time_orders(engine):
     assert cyd["recency_days"] == 10 and cyd["monetary_mean"] == 0 and cyd["basket_median"] == 0
     assert cyd["distinct_categories"] == 0 and cyd["trend_90d"] == 0
     assert dee["frequency"] == 2 and dee["interpurchase_mean_days"] == 0
+    assert dee["hour_entropy"] == 0 and cyd["hour_entropy"] == 0
     assert dee["lateness"] == dee["recency_days"]  # a gap counts as a day at least
     assert all(math.isfinite(v) for r in table.to_pylist() for v in list(r.values())[1:])
 
