@@ -255,6 +255,22 @@ def demo(
     scenarios.demo(scenario, engine, out)
 
 
+@app.command()
+def advise(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="file, folder or glob")],
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B,C", help="features; default: as a run")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="folder for page and config")] = Path("advice"),
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead")] = False,
+) -> None:
+    """Which algorithm fits a table, and why: assumptions, a picture, the config to run."""
+    from segpipe.advise import advise as ask
+
+    named = None if columns is None else [name.strip() for name in columns.split(",")]
+    ask(data, named, out, not as_json)
+
+
 @data.command("make")
 def data_make(
     kind: Annotated[str, typer.Argument(help="customers | connections | blobs")],

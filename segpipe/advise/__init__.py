@@ -1,0 +1,7 @@
+"""``segpipe advise``: which algorithm fits a table, measured assumption by assumption."""
+
+from __future__ import annotations
+
+from segpipe.advise.command import advise
+
+__all__ = ["advise"]
