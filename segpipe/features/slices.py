@@ -17,6 +17,7 @@ from segpipe.features.windows import Moving
 from segpipe.kernels.crowds import Crowds
 from segpipe.kernels.windows import Flows, recent
 
+_TURNED = 512
 _ROW = pa.field("row", pa.int32())
 
 
@@ -108,8 +109,16 @@ class Slices:
         part, row = part[by], row[by]
         ends = np.append(np.flatnonzero(np.diff(part, prepend=-1)), len(part)).tolist()
         for low, high in pairwise(ends):
-            columns = np.ascontiguousarray(out[low:high].T)
+            columns = turned(out[low:high])
             yield int(part[low]), [pa.array(row[low:high]), *map(pa.array, columns)]
+
+
+def turned(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(columns, rows), contiguous; block by block, since a long stride misses every cache."""
+    columns = np.empty(rows.shape[::-1], np.float32)
+    for start in range(0, len(rows), _TURNED):
+        columns[:, start : start + _TURNED] = rows[start : start + _TURNED].T
+    return columns
 
 
 def _none() -> Flows:

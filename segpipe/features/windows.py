@@ -75,21 +75,25 @@ class Moving:
         ``first`` is a border between bursts.
         """
         new = np.flatnonzero(flows.ts >= first)
-        out = np.full((len(new), len(self.names)), np.nan, np.float32)
-        moved = windows(flows, first, at, tuple(self.measures.values()))
-        out[:, : len(self.measures)] = moved
+        shape = (len(new), len(self.names))
+        whole = (flows.known[new] == _ALL).all()
+        out = np.empty(shape, np.float32) if whole else np.full(shape, np.nan, np.float32)
+        windows(flows, first, at, tuple(self.measures.values()), out)
         recent, to = flows.take(new), at[new]
         keys = keys_of(recent.src, recent.dst)
-        for column, (table, kind) in enumerate(self.crowds.values(), len(self.measures)):
-            known = np.isin(recent.known, (3,) if table == "pair" else (_BITS[table], 3))
-            said = crowds.look_up(table, keys[table][known])[kind]
-            out[to[known], column] = said
+        for table in dict.fromkeys(table for table, _ in self.crowds.values()):
+            known = slice(None) if whole else recent.known & _BITS[table] == _BITS[table]
+            said = crowds.look_up(table, keys[table][known])
+            for column, (its, kind) in enumerate(self.crowds.values(), len(self.measures)):
+                if its == table:
+                    out[to[known], column] = said[kind]
         if self.burst:
             out[to, -1] = bursts(recent)
         return out
 
 
-_BITS = {"src": 1, "dst": 2}
+_BITS = {"src": 1, "dst": 2, "pair": 3}
+_ALL = 3
 
 
 def available(names: Collection[str]) -> Moving:
@@ -131,10 +135,15 @@ def _side(side: str, other: str) -> dict[str, Measure]:
     }
     chosen = {
         "10s": (COUNT, PEERS, PORTS),
-        "1m": (COUNT, FAILED, PEERS, PORTS),
-        "10m": (COUNT, FAILED, PEERS, PORTS, SIZE),
+        "1m": (COUNT, FAILED),
+        "10m": (COUNT, PEERS, PORTS, SIZE),
         "last100": (FAILED, SERVICE, PEER_ENTROPY, PORT_ENTROPY),
     }
+    if side == "dst":  # one source that tries its ports has the fan-out
+        chosen = {
+            window: tuple(k for k in kinds if k not in (PORTS, SIZE, PORT_ENTROPY))
+            for window, kinds in chosen.items()
+        }
     found = {
         f"{side}_{window}_{said[kind]}": Measure(side, window, kind)
         for window, kinds in chosen.items()

@@ -111,26 +111,25 @@ class Measure:
 GAP = MEASURES
 
 
-def windows(flows: Flows, first: int, at: Index, measures: Sequence[Measure]) -> Any:
-    """(rows, measures) float32 for the flows with ts >= ``first``; the others are their history.
+def windows(flows: Flows, first: int, at: Index, measures: Sequence[Measure], out: Any) -> None:
+    """Fill ``out`` for the flows with ts >= ``first``; the others are their history.
 
     Parameters
     ----------
     at : (n,) row of the result for each flow; what it says of the history does not matter
+    out : (rows, columns >= measures) float32, a column for each measure from the first on
 
-    A source (destination) that is not given leaves NaN in the columns of its side.
+    A source (destination) that is not given leaves the columns of its side as they are.
     """
-    rows = int((flows.ts >= first).sum())
-    out = np.full((rows, len(measures)), np.nan, np.float32)
-    if not rows:
-        return out
+    if not (flows.ts >= first).any():
+        return
     order = flows.in_order()
     for side, bit in (("src", 1), ("dst", 2)):
         chosen = [(i, m) for i, m in enumerate(measures) if m.side == side]
-        kept = order[(flows.known[order] & bit) > 0]
+        known = (flows.known[order] & bit) > 0
+        kept = order if known.all() else order[known]
         if chosen and len(kept):
             _one_side(flows.take(kept), first, at[kept], side, chosen, out)
-    return out
 
 
 def bursts(flows: Flows) -> Floats:

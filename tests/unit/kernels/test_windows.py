@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from segpipe.kernels import windows as kernel
 from segpipe.kernels import windows_loops as loops
-from segpipe.kernels.windows import GAP, LOOKBACK, SECOND, WIDTHS, Flows, Measure, windows
+from segpipe.kernels.windows import GAP, LOOKBACK, SECOND, WIDTHS, Flows, Measure
 
 KINDS = {
     "count": loops.COUNT,
@@ -48,6 +48,12 @@ def flows(seconds, src, dst, port=0, service=0, failed=0, size=0, known=3) -> Fl
         cells(known, np.uint8),
         cells(6, np.uint64),
     )
+
+
+def windows(given: Flows, first: int, at: np.ndarray, measures: list[Measure]) -> np.ndarray:
+    out = np.full((int((given.ts >= first).sum()), len(measures)), np.nan, np.float32)
+    kernel.windows(given, first, at, measures, out)
+    return out
 
 
 def told(given: Flows, *asked: tuple[str, str, str]) -> np.ndarray:
