@@ -25,7 +25,6 @@ ENV_PREFIX = "SEGPIPE__"
 LATER: Mapping[str, Mapping[str, frozenset[str]]] = {
     "source": {"format": frozenset({"iceberg"})},
     "target": {"format": frozenset({"iceberg"})},
-    "outliers": {"collapse": frozenset({"bursts"})},
     "report": {"naming": frozenset({"llm"})},
 }
 """Values of the public contract that a later release brings: refused by name, not as typos."""
@@ -61,7 +60,9 @@ class Rule(Section):
 class Contract(Section):
     """What rows must fulfil to be used."""
 
-    keys: list[str] | None = Field(default=None, description="null: customer_id for rfm, src for hosts, else none")
+    keys: list[str] | None = Field(
+        default=None, description="null: customer_id for rfm, src for hosts, else none"
+    )
     duplicates: Literal["fail", "reject", "keep"] = "fail"
     rules: list[Rule] = []
     max_reject_share: Annotated[float, Field(ge=0, le=1)] = 0.3
@@ -131,7 +132,7 @@ class Outliers(Section):
         "auto", "mass", "ensemble", "hdbscan", "dbscan", "isolation_forest", "segment", "none"
     ] = "auto"
     threshold: Threshold = Threshold(contamination=0.01)
-    collapse: Literal["auto", "none", "exact"] = "auto"
+    collapse: Literal["auto", "none", "bursts", "exact"] = "auto"
     mass: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 

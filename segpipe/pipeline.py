@@ -220,7 +220,8 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
             )
     method, threshold = orders.method_of(c), c.outliers.threshold.model_dump(exclude_none=True)
     detect = partial(
-        learn.detect, seen, mass=c.outliers.mass, collapse=orders.collapse_of(c),
+        learn.detect, seen, mass=c.outliers.mass,
+        collapse=orders.collapse_of(c, built.schema.names),
         density_rows=c.fit.density_rows, min_share=c.fit.min_share, seed=c.seed,
     )  # fmt: skip
     spool = deliver.spool_for(job, seen.description.rows)

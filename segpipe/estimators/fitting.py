@@ -110,7 +110,7 @@ def detected(given: Prepared, model: SegmentModel) -> tuple[Detector, Calibratio
         model=model,
         method=orders.method_of(config),
         mass=config.outliers.mass,
-        collapse=orders.collapse_of(config),
+        collapse=orders.collapse_of(config, given.built.schema.names),
         density_rows=config.fit.density_rows,
         min_share=config.fit.min_share,
         seed=config.seed,

@@ -98,7 +98,7 @@ def build(engine: Engine, frame: Frame, schema: pa.Schema, plan: Plan) -> Built:
     numeric, categorical = _features(schema.names)
     moving = available(schema.names)
     if plan.request.columns is not None:
-        kept = moving.only(plan.numeric)
+        kept = moving.only(plan.numeric, plan.request.bursts)
         numeric = tuple(n for n in numeric if n in kept.names or n not in moving.names)
         moving = kept
     if moving.names:

@@ -27,6 +27,8 @@ class Request:
     """features.weight: a column that is read, but is no feature."""
     scratch: Scratch | None = None
     """Where features that need all rows leave files for one another (windows need it)."""
+    bursts: bool = False
+    """outliers.collapse asks for the size of each row's burst, whatever the columns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,13 +61,12 @@ class Moving:
         """Of the columns, in order."""
         return (*self.measures, *self.crowds, *((BURST,) if self.burst else ()))
 
-    def only(self, wanted: Collection[str]) -> Moving:
-        """The columns that are among ``wanted``."""
-        return Moving(
-            {n: m for n, m in self.measures.items() if n in wanted},
-            {n: c for n, c in self.crowds.items() if n in wanted},
-            self.burst and BURST in wanted,
-        )
+    def only(self, wanted: Collection[str], burst: bool) -> Moving:
+        """The columns that are among ``wanted``; with any of them, or asked for, the bursts."""
+        measures = {n: m for n, m in self.measures.items() if n in wanted}
+        crowds = {n: c for n, c in self.crowds.items() if n in wanted}
+        some = bool(measures or crowds) or burst or BURST in wanted
+        return Moving(measures, crowds, self.burst and some)
 
     def __call__(self, flows: Flows, first: int, at: Index, crowds: Crowds) -> Any:
         """(rows, columns) float32 of the flows with ts >= ``first``, each in row ``at`` of it.

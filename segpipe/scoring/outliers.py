@@ -17,7 +17,7 @@ from segpipe.models.detectors import (
     SegmentDetector,
 )
 from segpipe.scoring.views import blend, fit_ellipsoid, fit_tails, grow_forest
-from segpipe.values import Block, Detector, Floats, Sample, SegmentModel
+from segpipe.values import Block, Detector, Floats, SegmentModel
 
 MICRO = 128
 """Micro-clusters of the mass score: 512 gain nothing (``algorithms.md`` section 4)."""
@@ -34,22 +34,6 @@ Micro = Callable[[Block, Floats, int], Floats]
 """(x, w, k) -> centres (k, d): the caller's weighted k-means."""
 Density = Callable[[str, Block, Floats], DensityModel]
 """(kind, x, w) -> model: the caller's ``fit.density.fit_density``."""
-
-
-def reference_weights(sample: Sample, collapse: str) -> Floats:
-    """Weight (n,) of each sampled row in the outlier reference.
-
-    none: the table rows that it stands for. exact: each distinct row counts once however often
-    it occurs. bursts: as none; bursts were already collapsed into one row by the features.
-
-    The choice is a matter of meaning, not of quality: floods of identical log rows must not
-    define what is usual, identical customers may (``algorithms.md`` section 4).
-    """
-    if collapse not in ("none", "exact", "bursts"):
-        raise ValueError(f"collapse {collapse!r}")
-    if collapse == "exact":
-        return np.asarray(sample.weight / np.maximum(sample.count, 1.0))
-    return sample.weight
 
 
 def fit_detector(

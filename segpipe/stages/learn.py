@@ -30,7 +30,8 @@ from segpipe.models.description import Description
 from segpipe.models.lens import LensDetector, block_for
 from segpipe.models.scaler import Scaler, fit_scaler
 from segpipe.scoring.calibrate import score_edges
-from segpipe.scoring.outliers import fit_detector, reference_weights
+from segpipe.scoring.collapse import reference_weights
+from segpipe.scoring.outliers import fit_detector
 from segpipe.scoring.tally import Tally, TallyStep, merge_tallies, tally_of, top_size
 from segpipe.scoring.watch import Spool, Watch, no_scores
 from segpipe.values import Block, Detector, Floats, Sample, SegmentModel, Weighing
@@ -287,7 +288,7 @@ def detect(
     detector = fit_detector(
         method,
         x,
-        reference_weights(sample, collapse),
+        reference_weights(sample, collapse, x),
         mass=mass,
         model=model if lens is None else None,
         micro=lambda x, v, k: fit_kmeans(x, v, k, n_init=1, seed=seed).centres,

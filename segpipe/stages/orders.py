@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow as pa
 from segpipe.config import Config
 from segpipe.engines.open import open_engine
 from segpipe.engines.protocol import Engine
-from segpipe.errors import SegpipeError
+from segpipe.errors import DataError, SegpipeError
 from segpipe.features.plan import Plan
 from segpipe.interrupts import Interrupts
 from segpipe.lake import record
@@ -29,6 +29,7 @@ from segpipe.lake.scratch import Scratch
 from segpipe.lake.spool import spool_folder, spooling
 from segpipe.meter import Meter
 from segpipe.models.fitted import Fitted
+from segpipe.scoring.collapse import BURST
 from segpipe.stages import register
 from segpipe.values import StagedFile
 
@@ -63,17 +64,37 @@ def method_of(c: Config) -> str:
     return "ensemble" if c.features.set in ("connections", "hosts") else "mass"
 
 
-def collapse_of(c: Config) -> str:
-    """What duplicates mean to the outlier reference: log rows repeat, customers do not."""
-    if c.outliers.collapse != "auto":
-        return c.outliers.collapse
-    return "exact" if c.features.set == "connections" else "none"
+def collapse_of(c: Config, columns: Collection[str]) -> str:
+    """What duplicates mean to the outlier reference: log rows repeat, customers do not.
+
+    ``columns`` : of the feature table.
+
+    Raises
+    ------
+    DataError
+        Bursts are asked for where nothing tells them.
+    """
+    asked, told = c.outliers.collapse, BURST in columns
+    if asked == "bursts" and not told:
+        raise DataError(
+            f"outliers.collapse bursts needs ts, src and dst in features.set connections; "
+            f"features.set {c.features.set} of this source gives no bursts.",
+            "Map them under source.columns, or take exact or none.",
+        )
+    if asked != "auto":
+        return asked
+    if c.features.set != "connections":
+        return "none"
+    return "bursts" if told else "exact"
 
 
 def with_scratch(order: Order, plan: Plan) -> Plan:
     """The plan with the folder in which the run's tasks leave files for one another."""
     folder = spool_folder(order.config.target.uri, order.run_id)
-    return replace(plan, request=replace(plan.request, scratch=Scratch(folder)))
+    asked = replace(plan.request, scratch=Scratch(folder))
+    if order.config.outliers.collapse != "bursts" or order.config.features.set != "connections":
+        return replace(plan, request=asked)
+    return replace(plan, request=replace(asked, bursts=True), shuffles=True)
 
 
 def run_key(order: Order, snapshot: str, engine: str | None = None) -> str:

@@ -1,15 +1,13 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from segpipe.fit.density import fit_density
 from segpipe.fit.kmeans import fit_kmeans
 from segpipe.models.kmeans import KMeansModel
-from segpipe.scoring.outliers import fit_detector, fit_mass, reference_weights, resample
+from segpipe.scoring.outliers import fit_detector, fit_mass, resample
 from segpipe.scoring.views import fit_ellipsoid, fit_tails
-from segpipe.values import Sample
 
 NSL = Path(__file__).parents[3].parent / "shared/data/network/nsl_kdd_train.parquet"
 METHODS = ["mass", "isolation_forest", "ensemble", "segment", "hdbscan", "dbscan"]
@@ -32,14 +30,6 @@ def detector(method, x, w, model=None, seed=0):
 
 def grid(x):
     return np.ascontiguousarray(np.clip(np.round(x * 2**20) / 2**20, -10, 10).astype(np.float32))
-
-
-def test_collapse_decides_how_often_identical_rows_count():
-    batch = pa.record_batch({"a": [1.0, 2.0]})
-    sample = Sample(batch, np.array([40.0, 10.0]), np.array([4.0, 1.0]))
-    assert reference_weights(sample, "none").tolist() == [40.0, 10.0]
-    assert reference_weights(sample, "exact").tolist() == [10.0, 10.0]
-    assert reference_weights(sample, "bursts").tolist() == [40.0, 10.0]
 
 
 def test_resample_gives_each_row_its_share():
