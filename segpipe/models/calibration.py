@@ -19,8 +19,8 @@ SMALLEST = 1e-300
 class Tail:
     """Survival of usual scores above ``start``.
 
-    Exponential, or heavier (generalised Pareto), or lighter (Weibull): each reaches any score with
-    a positive chance, so p is never 0 by extrapolation.
+    Exponential, or heavier (generalised Pareto), or lighter (Weibull, Gompertz). The log of a
+    distance whose square falls off exponentially, as a Gaussian's, has Gompertz' tail.
     """
 
     start: float
@@ -30,20 +30,30 @@ class Tail:
     scale: float
     """Of the excess over ``start``, above 0."""
     shape: float = 0.0
-    """> 0: generalised Pareto of this shape."""
+    """> 0: generalised Pareto of this shape. < 0: Gompertz, whose hazard grows by e every
+    -1 / shape scales, and beyond ``bend`` along its tangent only."""
     power: float = 1.0
     """> 1: exp(-z^power); 2 at most, a Gaussian's. Only where ``shape`` is 0."""
+    bend: float = 0.0
+    """Scales up to which the tail was seen: what lies beyond is no lighter than a Gaussian's."""
 
     def survival(self, score: Floats) -> Floats:
         """(n,) chance that a usual row reaches each score; for scores above ``start``."""
         excess = np.maximum(score - self.start, 0.0) / self.scale
-        return np.asarray(self.share * survival(excess, self.shape, self.power))
+        return np.asarray(self.share * survival(excess, self.shape, self.power, self.bend))
 
 
-def survival(z: Floats, shape: float, power: float) -> Floats:
+def survival(z: Floats, shape: float, power: float, bend: float | Floats) -> Floats:
     """Chance of an excess of at least z scales: the formula of ``Tail``."""
     if shape > 0.0:
         return np.asarray((1.0 + shape * z) ** (-1.0 / shape))
+    if shape < 0.0:
+        growth = -shape
+        seen = np.minimum(z, bend)
+        beyond = z - seen
+        hazard = np.exp(growth * seen)
+        total = np.expm1(growth * seen) / growth + hazard * beyond * (1.0 + growth * beyond / 2.0)
+        return np.asarray(np.exp(-total))
     return np.asarray(np.exp(-(z**power)))
 
 

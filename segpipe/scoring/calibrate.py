@@ -23,8 +23,9 @@ FORMS = (
     (0.0, 1.0),
     *((i / 20, 1.0) for i in range(1, 11)),
     *((0.0, 1.0 + i / 20) for i in range(1, 21)),
+    *((-i / 10, 1.0) for i in range(1, 31)),
 )
-"""(shape, power) of the tails that compete: exponential, heavier, lighter."""
+"""(shape, power) of the tails that compete: exponential, heavier, lighter, lighter by and by."""
 FROM, TO = 0.5, 0.95
 """The null is fitted between these quantiles: below lies the bulk, above may lie the outliers."""
 
@@ -119,14 +120,16 @@ def _fit_tail(edges: Floats, below: npt.NDArray[np.int64], rows: int, top: Float
     middle = float(count.sum() and (count[:-1] @ (excess[1:] + excess[:-1]) / 2) / count.sum())
     middle = max(middle, float(excess[-1]) / 20, 1e-9)
     scales = np.geomspace(middle / 10, middle * 20, 400)
+    bend = float(excess[-1]) / scales
     best, fitted = -np.inf, Tail(start, share, middle)
     for shape, power in FORMS:
-        reach = survival(excess[None, :] / scales[:, None], shape, power)
+        reach = survival(excess[None, :] / scales[:, None], shape, power, bend[:, None])
         cell = np.append(reach[:, :-1] - reach[:, 1:], reach[:, -1:], axis=1)
         fit = (count[None, :] * np.log(np.maximum(cell, 1e-300))).sum(axis=1)
         i = int(np.argmax(fit))
         if fit[i] > best:
-            best, fitted = float(fit[i]), Tail(start, share, float(scales[i]), shape, power)
+            best = float(fit[i])
+            fitted = Tail(start, share, float(scales[i]), shape, power, float(bend[i]))
     return fitted
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from segpipe.models.calibration import Tail
 from segpipe.scoring.calibrate import BINS, calibrate, score_edges
 from segpipe.scoring.tally import Tally
 from segpipe.scoring.watch import Scores, Totals
@@ -109,3 +110,23 @@ def test_edges_are_bounded_ascending_and_reach_beyond_the_sample():
     score = np.random.default_rng(0).normal(size=5000)
     edges = score_edges(score, np.ones(5000))
     assert len(edges) < BINS and (np.diff(edges) > 0).all() and edges[-1] > 1.5 * score.max()
+
+
+def test_false_discoveries_of_a_log_distance_stay_below_what_was_asked():
+    # The log of a Gaussian row's distance has a far lighter tail than an exponential.
+    rng = np.random.default_rng(7)
+    usual = np.log(np.linalg.norm(rng.normal(size=(99_000, 5)), axis=1))
+    odd = np.log(np.linalg.norm(rng.normal(size=(1000, 5)) * 4, axis=1))
+    flagged = calibrated(np.concatenate([usual, odd]), {"fdr": 0.1}).flag(
+        np.concatenate([usual, odd])
+    )
+    assert flagged[:99_000].sum() <= 0.12 * flagged.sum()
+    assert flagged[99_000:].mean() > 0.6
+
+
+def test_beyond_what_was_seen_gompertz_goes_on_as_a_gaussian():
+    # Hazard e^z up to 2, then e^2 (1 + (z - 2)): at 3 the sum is e^2 - 1 + e^2 * 1.5.
+    tail = Tail(0.0, 0.5, 1.0, -1.0, 1.0, 2.0)
+    found = tail.survival(np.array([1.0, 3.0]))
+    e = np.e
+    assert found == pytest.approx([0.5 * np.exp(1 - e), 0.5 * np.exp(1 - 2.5 * e**2)])
