@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "src": ("id.orig_h", "src_ip"),
-    "src_port": ("id.orig_p",),
-    "dst": ("id.resp_h", "dst_ip"),
-    "dst_port": ("id.resp_p",),
+    "src": ("id.orig_h", "id_orig_h", "orig_h", "src_ip"),
+    "src_port": ("id.orig_p", "id_orig_p", "orig_p"),
+    "dst": ("id.resp_h", "id_resp_h", "resp_h", "dst_ip"),
+    "dst_port": ("id.resp_p", "id_resp_p", "resp_p"),
     "proto": ("protocol_type", "protocol"),
     "service": ("application_name",),
     "flag": ("conn_state",),
@@ -21,7 +21,10 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "dst_packets": ("resp_pkts", "dst2src_packets"),
     "ts": ("bidirectional_first_seen_ms",),
 }
-"""Ours -> other people's names, first match wins. Nothing else of a foreign log is read."""
+"""Ours -> other people's names, first match wins. Nothing else of a foreign log is read.
+
+Zeek's dots become underscores, or its record is unpacked, on the way into many tables.
+"""
 
 KDD = [
     "land",
