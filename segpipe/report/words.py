@@ -64,7 +64,48 @@ _GENERAL = {
     "bytes_ratio": Words("direction", 1, "upload-heavy", "download-heavy"),
     "fan_out": Words("fan-out", 1, "many targets", "few targets"),
     "port_fan_out": Words("ports", 1, "many ports", "few ports"),
+    "n_conn": Words("connections", 0, "busy", "quiet"),
+    "bytes_out": Words("sent", 1, "much sent", "little sent"),
+    "bytes_in": Words("received", 1, "much received", "little received"),
+    "max_bytes_out": Words("sent", 1, "much sent", "little sent"),
+    "max_bytes_in": Words("received", 1, "much received", "little received"),
+    "active_hours": Words("hours", 0, "active for many hours", "active briefly"),
+    "night_share": Words("night", 2, "at night", "by day"),
+    "dst_entropy": Words("fan-out", 1, "many targets", "few targets"),
+    "port_entropy": Words("ports", 1, "many ports", "few ports"),
+    "distinct_services": Words("services", 1, "many services", "one service"),
+    "service_entropy": Words("services", 1, "many services", "one service"),
+    "failed_share": Words("failures", 1, "mostly failed", "mostly answered"),
+    "beacon_regularity": Words("rhythm", 2, "regular as a clock", ""),
+    "size_regularity": Words("sizes", 2, "equal sizes", ""),
+    "rare_service_share": Words("rare services", 2, "rare services", ""),
 }
+_GENERAL |= {
+    f"{which}_failed": Words("failures", 1, "mostly failed", "")
+    for which in ("src", "dst", "pair", "src_1m", "dst_1m", "src_last100", "dst_last100")
+}
+_GENERAL |= {
+    "src_rarity": Words("source", 2, "rare sources", "busy sources"),
+    "dst_rarity": Words("destination", 2, "rare destinations", "popular destinations"),
+    "pair_rarity": Words("pair", 2, "rare pairs", "frequent pairs"),
+}
+_SIDES = {"src": "from this source", "dst": "to this destination", "pair": "between these two"}
+_MEASURES = {
+    "count": "connections",
+    "dsts": "distinct destinations",
+    "srcs": "distinct sources",
+    "ports": "distinct ports",
+    "bytes": "bytes",
+    "failed": "share of failed connections",
+    "same_service": "share of connections to this service",
+    "dst_entropy": "spread over destinations (bits)",
+    "src_entropy": "spread over sources (bits)",
+    "port_entropy": "spread over ports (bits)",
+    "rarity": "rarity (-ln of the share) of connections",
+    "gap": "seconds since the last connection",
+}
+_WINDOWS = {"10s": "in 10 s", "1m": "in 1 min", "10m": "in 10 min", "last100": "of the last 100"}
+_MOVING = re.compile(rf"({'|'.join(_SIDES)})_(?:({'|'.join(_WINDOWS)})_)?({'|'.join(_MEASURES)})")
 _RFM = ("recency_days", "frequency", "monetary_total", "monetary", "monetary_mean", "orders")
 _ACRONYMS = frozenset(
     {"tcp", "udp", "icmp", "dns", "http", "https", "ssl", "tls", "ssh", "smtp", "imap", "pop3"}
@@ -75,6 +116,11 @@ _PREFIXES = ("log_", "log1p_", "ln_")
 
 def humanise(column: str) -> str:
     """A column name as people say it: "Annual Income (k$)" -> "annual income"."""
+    moving = _MOVING.fullmatch(column)
+    if moving:
+        side, window, measure = moving.groups()
+        said = f"{_MEASURES[measure]} {_SIDES[side]}"
+        return f"{said} {_WINDOWS[window]}" if window else said
     if column.endswith("_isna"):
         return f"missing {humanise(column.removesuffix('_isna'))}"
     bare = _UNIT.sub("", column).strip() or column
