@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from segpipe.errors import DataError
+from segpipe.errors import ConfigError, DataError
 from segpipe.fit.kmeans import fit_kmeans
 from segpipe.kernels import nearest as kernel
 from segpipe.models.merged import MergedModel, merged
 from segpipe.values import Block, Floats, Ints
 
 MICRO = 300
+LINKAGES = ("ward", "average", "complete", "single")
 
 
 def fit_agglomerative(
-    x: Block, w: Floats, k: int, seed: int = 0, micro: int = MICRO
+    x: Block, w: Floats, k: int, seed: int = 0, micro: int = MICRO, linkage: str = "ward"
 ) -> MergedModel:
-    """Ward's tree of weighted micro-clusters, cut at k; the tree stays in the model.
+    """The tree of weighted micro-clusters, cut at k; the tree stays in the model.
 
     Tables of few distinct rows use these themselves. Weighted Ward (Lance-Williams with masses)
     is what Ward on all rows does once it has formed the micro-clusters; scikit-learn's takes no
-    weights, so the tree is ours. DataError with fewer than k distinct rows.
+    weights, so the tree is ours. ``linkage`` is one of ``LINKAGES``. DataError with fewer than k
+    distinct rows.
     """
+    if linkage not in LINKAGES:
+        raise ConfigError(f"linkage {linkage!r} is unknown.", f"use one of {', '.join(LINKAGES)}")
     distinct = np.unique(x.T[: 50 * micro], axis=0)
     m = min(micro, len(distinct))
     if len(distinct) < k and x.shape[1] <= 50 * micro:
@@ -37,7 +41,7 @@ def fit_agglomerative(
     )
     label, _, _ = kernel.nearest(x, centres)
     mass, _ = kernel.moments(x, w, label, len(centres))
-    tree = ward(centres, mass)
+    tree = ward(centres, mass) if linkage == "ward" else joined(centres, mass, linkage)
     return merged(centres, mass, cut(tree, k), "agglomerative", linkage=tree)
 
 
@@ -67,6 +71,34 @@ def ward(points: Floats, mass: Floats) -> Floats:
         new = _ward_cost(means[i : i + 1], weight[i : i + 1], means[rows], weight[rows])[0]
         low, high = np.minimum(rows, i), np.maximum(rows, i)
         cost[low, high] = new
+    return out
+
+
+def joined(points: Floats, mass: Floats, linkage: str) -> Floats:
+    """SciPy-style linkage (m-1, 4) by average, complete or single distance; ties as in ``ward``.
+
+    The average is over the pairs of rows that the points stand for (UPGMA with masses).
+    """
+    m = len(points)
+    square = np.zeros((m, m))
+    for line in points.T:
+        square += np.square(line[:, None] - line)
+    apart, weight = np.sqrt(square), np.maximum(mass.astype(np.float64), 1e-12)
+    np.fill_diagonal(apart, np.inf)
+    names, out = np.arange(m), np.empty((max(m - 1, 0), 4))
+    for step in range(m - 1):
+        i, j = sorted(divmod(int(np.argmin(apart)), m))
+        both = weight[i] + weight[j]
+        out[step] = [*sorted((names[i], names[j])), apart[i, j], both]
+        if linkage == "average":
+            new = (weight[i] * apart[i] + weight[j] * apart[j]) / both
+        else:
+            new = (np.maximum if linkage == "complete" else np.minimum)(apart[i], apart[j])
+        # What was joined before is infinitely far from everything and stays so.
+        new[np.isinf(apart[i]) | np.isinf(apart[j])] = np.inf
+        apart[i], apart[:, i] = new, new
+        apart[j], apart[:, j] = np.inf, np.inf
+        weight[i], names[i] = both, m + step
     return out
 
 

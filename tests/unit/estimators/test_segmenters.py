@@ -158,6 +158,13 @@ def test_agglomeration_keeps_its_tree(table):
     assert adjusted_rand_score(table.id // 100, fitted.labels_) > 0.95
     tree = fitted.linkage_matrix_
     assert tree.shape[1] == 4 and tree[-1, 3] == pytest.approx(400)
+    # two rows of points, the longer one a chain that only single linkage follows
+    chain = [[i, 0.0] for i in range(40)] + [[i, 3.0] for i in range(6)]
+    single = segpipe.Agglomerative(k=2, linkage="single", scale="none").fit(chain)
+    assert np.bincount(single.labels_).tolist() in ([40, 6], [6, 40])
+    assert single.why_.endswith("single linkage")
+    with pytest.raises(ValueError, match="linkage is 'median'"):
+        segpipe.Agglomerative(k=2, linkage="median").fit(chain)
 
 
 ESTIMATORS = [

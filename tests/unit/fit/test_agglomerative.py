@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from segpipe.errors import DataError
-from segpipe.fit.agglomerative import cut, fit_agglomerative, ward
+from segpipe.errors import ConfigError, DataError
+from segpipe.fit.agglomerative import cut, fit_agglomerative, joined, ward
 from tests.unit.fit.blobs import blobs, block, same_partition
 
 
@@ -28,6 +28,26 @@ def test_masses_are_repeated_points():
     repeated = linkage(np.repeat(points, mass, axis=0), "ward")
     ours = ward(points, mass.astype(float))
     assert ours[:, 2] == pytest.approx(repeated[-29:, 2])
+
+
+@pytest.mark.parametrize("kind", ["average", "complete", "single"])
+def test_other_linkages_are_scipys_and_masses_are_repeated_points(kind):
+    points = np.random.default_rng(3).normal(size=(80, 3))
+    ours, theirs = joined(points, np.ones(80), kind), linkage(points, kind)
+    assert np.allclose(ours, theirs)
+    mass = np.random.default_rng(4).integers(1, 5, 80)
+    repeated = linkage(np.repeat(points, mass, axis=0), kind)
+    heavy = joined(points, mass.astype(float), kind)
+    assert heavy[:, 2:] == pytest.approx(repeated[-79:, 2:])
+
+
+def test_single_linkage_follows_a_chain_that_ward_cuts():
+    x = block([[i / 4, 0.0] for i in range(40)] + [[i / 4, 0.75] for i in range(6)])
+    single = fit_agglomerative(x, np.ones(46), 2, linkage="single").label(x).segment
+    assert same_partition(single, np.repeat([0, 1], [40, 6]))
+    assert not same_partition(fit_agglomerative(x, np.ones(46), 2).label(x).segment, single)
+    with pytest.raises(ConfigError, match="'median' is unknown"):
+        fit_agglomerative(x, np.ones(46), 2, linkage="median")
 
 
 def test_blobs_through_micro_clusters_keep_the_tree():
