@@ -2,7 +2,8 @@
 
 Blocks are marked by the words after the fence: ``bash`` and ``python`` run here in order, in a
 folder that looks like a checkout; ``spark`` and ``dask`` after the word need those; ``slow`` runs
-in a fresh clone; ``suite`` is what runs this test; ``airflow`` is shown and only compiled.
+in a fresh clone; ``suite`` is what runs this test; ``airflow`` is shown and only compiled;
+``estimators`` is an example by itself.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from segpipe.schema import LABELS
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+) ?(\w*)\n(.*?)^```$", TEXT, re.M | re.S)
-KNOWN = {"", "slow", "suite", "spark", "dask", "airflow", "bench"}
+KNOWN = {"", "estimators", "slow", "suite", "spark", "dask", "airflow", "bench"}
 
 
 def blocks(language, word):
@@ -94,6 +95,15 @@ def test_laptop_commands(checkout):
         (checkout / "example.py").write_text(script)
         told = execute(".venv/bin/python example.py", checkout)
         assert "customer_id" in told and "is_outlier" in told
+
+
+def test_estimators(checkout):
+    (script,) = blocks("python", "estimators")
+    (checkout / "estimators.py").write_text(script)
+    told = execute(".venv/bin/python estimators.py", checkout)
+    assert "3 clusters" in told  # shops of three kinds were made
+    assert "'feature': 'visits'" in told and "kmeans" in told
+    assert (checkout / "out/shops/model.json").exists()
 
 
 def test_bench_command(checkout):
