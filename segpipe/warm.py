@@ -44,6 +44,22 @@ def table(seed: int = 0) -> pa.Table:
     return pa.table(columns)
 
 
+def flows(seed: int = 0) -> pa.Table:
+    """Connections, as many as make windows leave their plain loops."""
+    rng = np.random.default_rng(seed)
+    return pa.table(
+        {
+            "ts": pa.array(np.sort(rng.integers(0, 86_400, ROWS)) * 10**6, pa.timestamp("us")),
+            "src": np.array([f"10.0.0.{i}" for i in range(50)])[rng.integers(0, 50, ROWS)],
+            "dst": np.array([f"10.1.0.{i}" for i in range(90)])[rng.integers(0, 90, ROWS)],
+            "dst_port": rng.integers(1, 99, ROWS),
+            "duration": rng.exponential(1.0, ROWS),
+            "src_bytes": rng.integers(0, 10_000, ROWS),
+            "flag": np.array(["SF", "S0"])[rng.integers(0, 2, ROWS)],
+        }
+    )
+
+
 def runs() -> tuple[dict[str, Any], ...]:
     """``RUNS`` that this installation can do: the demonstration's has no hdbscan."""
     return RUNS if importlib.util.find_spec("hdbscan") else RUNS[:-1]
@@ -67,6 +83,16 @@ def main() -> None:
                     **run,
                 },
             )
+        pq.write_table(flows(), Path(folder) / "flows.parquet")
+        execute(
+            mode="run",
+            config={
+                "source": {"uri": f"{folder}/flows.parquet"},
+                "features": {"set": "connections"},
+                "fit": {"model": "kmeans", "k": 3},
+                "target": {"uri": f"{folder}/flows", "format": "parquet"},
+            },
+        )
     print(f"kernels ready after {time.perf_counter() - start:.0f} s")
 
 

@@ -20,7 +20,7 @@ from segpipe.features.records import CROWDS, RECORD, Recorder, crowds_stored
 from segpipe.features.slices import Beside, Chunk, Piece, Slices, Stretch, single
 from segpipe.features.windows import Moving
 from segpipe.kernels.crowds import Crowds
-from segpipe.kernels.windows import BURST, LOOKBACK, WIDTHS
+from segpipe.kernels.windows import BURST, LOOKBACK
 
 RUN_ROWS = 1 << 20
 """Rows that are sorted at once."""
@@ -28,6 +28,8 @@ CHUNKS, CHUNK_ROWS = 32, 8_192
 """Pieces of a run and their largest size; a slice reads at most this many too many of each run."""
 SLICE_ROWS = 500_000
 """Rows of a slice, unless its history holds more: then as many as that."""
+LARGEST_SLICE = 1_500_000
+"""But for this: a task's memory is some 200 bytes for each row of a slice and its history."""
 SMALL_SLICE = 50_000
 """Rows below which a table is not cut further for the sake of more tasks."""
 
@@ -155,10 +157,10 @@ def stretched(runs: Sequence[Sequence[Chunk]], workers: int) -> tuple[Stretch, .
     high = np.array([chunk.high for _, chunk in chunks])
     before = np.cumsum([chunk.rows for _, chunk in chunks])
     total = int(before[-1])
-    # A slice sorts its ten minutes of history anew: it should hold as many rows itself.
-    ago = np.searchsorted(low, low - WIDTHS["10m"])
+    # A slice sorts its hour of history anew: it should hold as many rows itself.
+    ago = np.searchsorted(low, low - LOOKBACK)
     crowd = int((before - np.append(0, before)[ago]).max())
-    slices = max(1, round(total / max(SLICE_ROWS, crowd)))
+    slices = max(1, round(total / min(max(SLICE_ROWS, crowd), LARGEST_SLICE)))
     slices = max(slices, min(2 * workers, total // SMALL_SLICE))
     inner = low[np.searchsorted(before, np.arange(1, slices) * total // slices)]
     # Between bursts, so that none of them is cut.

@@ -49,13 +49,11 @@ def slide(  # noqa: PLR0912, PLR0915  in one piece: numba cannot call plain func
     out : (rows, columns), filled in place
     """
     for key in range(len(start) - 1):
-        first, end = start[key], start[key + 1]
-        needed = False
-        for i in range(first, end):
-            if wanted[i]:
-                needed = True
-                break
-        if not needed:
+        end = start[key + 1]
+        new = start[key]
+        while new < end and not wanted[new]:
+            new += 1
+        if new == end:
             continue
         for w in range(len(widths)):
             width, base = widths[w], MEASURES * w
@@ -64,7 +62,15 @@ def slide(  # noqa: PLR0912, PLR0915  in one piece: numba cannot call plain func
             entropies = last and (
                 slots[base + PEER_ENTROPY] >= 0 or slots[base + PORT_ENTROPY] >= 0
             )
-            low, i = first, first
+            # Of the history only what the first wanted row sees.
+            low = new
+            while (
+                low > start[key]
+                and ts[low - 1] > ts[new] - reach
+                and not (last and new - low >= LAST)
+            ):
+                low -= 1
+            i = low
             rows, fails, peers, ports, total = 0, 0, 0, 0, 0
             peer_sum, port_sum = 0, 0
             while i < end:

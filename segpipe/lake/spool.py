@@ -10,11 +10,12 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segpipe.lake.uris import absolute, locate, storing
+from segpipe.lake.uris import absolute, is_local, locate, storing
 from segpipe.values import Floats
 
 
@@ -57,13 +58,24 @@ class SpoolFile:
 
 
 @contextlib.contextmanager
-def spooling(uri: str, run_id: str) -> Iterator[None]:
-    """What a run spools in this block is gone after it; a killed run's goes with its mark."""
+def spooling(uri: str, run_id: str, trace: bool = True) -> Iterator[None]:
+    """What a run spools in this block is gone after it; a killed run's goes with its mark.
+
+    Without ``trace`` the folders made for it go, too, so that a dry run leaves nothing.
+    """
+    made = [] if trace or not is_local(uri) else _missing(Path(spool_folder(uri, run_id)))
     try:
         yield
     finally:
         with contextlib.suppress(OSError):  # litter must not fail a run that is published
             drop(spool_folder(uri, run_id))
+            for folder in made:
+                folder.rmdir()
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folders above ``folder`` that are not there yet, the lowest first."""
+    return [parent for parent in folder.parents if not parent.exists()]
 
 
 def drop(folder: str) -> None:

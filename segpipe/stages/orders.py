@@ -154,7 +154,7 @@ def engine_of(order: Order, meter: Meter) -> Iterator[Engine]:
 def held(order: Order, target: Target, meter: Meter) -> Iterator[None]:
     """The run is alive; if it fails before its commit, it takes its unpublished files away."""
     if order.dry_run:
-        with spooling(target.uri, order.run_id):
+        with spooling(target.uri, order.run_id, trace=False):
             yield
         return
     with lease(target.uri, order.run_id), spooling(target.uri, order.run_id):
