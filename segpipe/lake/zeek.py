@@ -7,23 +7,19 @@ column ``LINE`` and nothing else, which the contract rejects: no line is lost wi
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.fs as pafs
 
 from segpipe.errors import DataError
-from segpipe.lake import hive, zeekjson
+from segpipe.lake import hive, zeekjson, zeektsv
 from segpipe.lake.columnar import conform
 from segpipe.lake.delimited import decoding
 from segpipe.lake.uris import address, is_local, locate
-from segpipe.lake.zeekcells import filled, one_chunk
-from segpipe.lake.zeekheader import CONN, GAP, Header, declared
+from segpipe.lake.zeekheader import CONN, Header, declared
 from segpipe.schema import LINE
 from segpipe.values import Fragment
 
@@ -146,7 +142,7 @@ def read_file(uri: str, fragment: Fragment, schema: pa.Schema) -> Iterator[pa.Re
     """The columns of ``schema``, all text; a column that the file lacks is null."""
     filesystem, _ = locate(uri)
     path = fragment.path if is_local(fragment.path) else fragment.path.removeprefix("s3://")
-    batches = _batches(filesystem, path, fragment)
+    batches = _batches(filesystem, path, fragment, frozenset(schema.names))
     while True:
         with decoding(filesystem, path, fragment.path, "Zeek log"):
             batch = next(batches, None)
@@ -156,12 +152,12 @@ def read_file(uri: str, fragment: Fragment, schema: pa.Schema) -> Iterator[pa.Re
 
 
 def _batches(
-    filesystem: pafs.FileSystem, path: str, fragment: Fragment
+    filesystem: pafs.FileSystem, path: str, fragment: Fragment, asked: frozenset[str]
 ) -> Iterator[pa.RecordBatch]:
     header, shown = Header(), fragment.path
     if fragment.span is None:
         with filesystem.open_input_stream(path, compression="detect") as source:
-            yield from _records(_blocks(source, shown), header)
+            yield from _records(_blocks(source, shown), header, asked)
         return
     told, start, end = fragment.span
     with filesystem.open_input_file(path) as source:
@@ -169,7 +165,7 @@ def _batches(
             source.seek(told)
             header = _header(_blocks(source, shown))
         source.seek(start)
-        yield from _records(_blocks(source, shown, end - start), header)
+        yield from _records(_blocks(source, shown, end - start), header, asked)
 
 
 def _header(blocks: Iterator[bytes]) -> Header:
@@ -214,60 +210,14 @@ def _parts(block: bytes, header: Header) -> Iterator[tuple[bytes, Header]]:
         at = end
 
 
-def _records(blocks: Iterator[bytes], header: Header) -> Iterator[pa.RecordBatch]:
+def _records(
+    blocks: Iterator[bytes], header: Header, asked: frozenset[str]
+) -> Iterator[pa.RecordBatch]:
     for block in blocks:
         if not header.names and zeekjson.is_json(block):
-            yield from zeekjson.records(block)
+            yield from zeekjson.records(block, asked)
             continue
         for part, told in _parts(block, header):
             header = told
             if part.strip():
-                yield from _lines(part, told)
-
-
-def _lines(part: bytes, header: Header) -> Iterator[pa.RecordBatch]:
-    """Records of one header, then the lines that are none."""
-    wrong: list[str] = []
-
-    def skip(row: pacsv.InvalidRow) -> str:
-        wrong.append(row.text)
-        return "skip"
-
-    width = len(header.names) - header.last + 1
-    raw = [str(i) for i in range(width)]
-    table = pacsv.read_csv(
-        io.BytesIO(part),
-        read_options=pacsv.ReadOptions(
-            column_names=raw, block_size=len(part) + 1, use_threads=False
-        ),
-        parse_options=pacsv.ParseOptions(
-            delimiter=header.separator,
-            quote_char=False,
-            double_quote=False,
-            invalid_row_handler=skip,
-        ),
-        convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(raw, pa.string()), strings_can_be_null=False
-        ),
-    )
-    # Without a single row Arrow forgets the types.
-    columns = [one_chunk(column.cast(pa.string())) for column in table.columns]
-    if header.last > 1:
-        tail = pc.split_pattern(columns[-1], GAP)
-        fits = pc.equal(pc.list_value_length(tail), header.last)
-        if not pc.all(fits).as_py():
-            lines = pc.binary_join_element_wise(*columns, header.separator)
-            wrong += lines.filter(pc.invert(fits)).to_pylist()
-            columns = [column.filter(fits) for column in columns]
-            tail = tail.filter(fits)
-        columns[-1:] = [pc.list_element(tail, i) for i in range(header.last)]
-    marks = pa.array(header.missing)
-    cells = [filled(column, marks) for column in columns]
-    for i, kind in enumerate(header.types):
-        if kind.startswith(("set[", "vector[")) and header.sets != ",":
-            cells[i] = pc.replace_substring(cells[i], header.sets, ",")
-    records = pa.RecordBatch.from_arrays(cells, names=list(header.names))
-    if records.num_rows:
-        yield records
-    if wrong:
-        yield pa.RecordBatch.from_pydict({LINE: pa.array(wrong, pa.string())})
+                yield from zeektsv.records(part, told, asked)

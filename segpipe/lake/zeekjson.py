@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -25,11 +25,14 @@ def columns(block: bytes) -> list[str]:
     return list(dict.fromkeys(n for part in records(block) for n in part.schema.names if n != LINE))
 
 
-def records(block: bytes) -> Iterator[pa.RecordBatch]:
-    """Whole lines: the objects among them, then the lines that are none."""
+def records(block: bytes, asked: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Whole lines: the objects among them, then the lines that are none.
+
+    ``asked``: the columns to bring; None: all.
+    """
     wrong: list[str] = []
     try:
-        found = _read(block)
+        found = _read(block, asked)
     except pa.ArrowInvalid:
         # Rare: a line that breaks off, or a field that is a number here and a text there.
         good, objects = [], []
@@ -45,18 +48,20 @@ def records(block: bytes) -> Iterator[pa.RecordBatch]:
                 objects.append(value)
             else:
                 wrong.append(line.rstrip("\r"))
-        found = _again("\n".join(good).encode(), objects)
+        found = _again("\n".join(good).encode(), objects, asked)
     if found.num_rows:
         yield found
     if wrong:
         yield pa.RecordBatch.from_pydict({LINE: pa.array(wrong, pa.string())})
 
 
-def _again(block: bytes, objects: list[dict[str, Any]]) -> pa.RecordBatch:
+def _again(
+    block: bytes, objects: list[dict[str, Any]], asked: Collection[str] | None
+) -> pa.RecordBatch:
     if not objects:
         return pa.RecordBatch.from_pylist([])
     try:
-        return _read(block)
+        return _read(block, asked)
     except pa.ArrowInvalid:
         flat = [dict(_leaves("", value)) for value in objects]
         names = dict.fromkeys(name for row in flat for name in row)
@@ -65,13 +70,16 @@ def _again(block: bytes, objects: list[dict[str, Any]]) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays(cells, names=list(names))
 
 
-def _read(block: bytes) -> pa.RecordBatch:
+def _read(block: bytes, asked: Collection[str] | None) -> pa.RecordBatch:
     table = pajson.read_json(
         io.BytesIO(block),
         read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
     )
     while any(pa.types.is_struct(kind) for kind in table.schema.types):
         table = table.flatten()
+    if asked is not None:
+        known = [name for name in table.column_names if name in asked]
+        table = table.select(known or table.column_names[:1])
     marks = pa.array(MISSING)
     cells = [filled(as_text(one_chunk(column)), marks) for column in table.columns]
     return pa.RecordBatch.from_arrays(cells, names=table.column_names)
