@@ -58,7 +58,10 @@ class Segmenter(ClusterMixin, Estimator):  # type: ignore[misc]
         X : array, pandas, Polars or Arrow table, or Dask or Spark DataFrame
             Numbers, or text that becomes categories. Missing numbers count as the median.
         y : ignored, there for scikit-learn's pipelines
-        sample_weight : (n,) how many rows each row counts as, or the name of a column of ``X``
+        sample_weight : (n,) how many rows each row counts as, or the name of a column of ``X``,
+            which is no feature then: name the others in ``columns`` to predict from whole tables
+
+        A lazy frame is gone through three to six times: persist what is costly to make.
 
         Raises
         ------
