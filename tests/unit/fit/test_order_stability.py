@@ -41,3 +41,41 @@ def test_clear_clusters_are_stable_and_cuts_of_a_ring_less():
     ring = block(np.c_[np.cos(turn), np.sin(turn)] + rng.normal(size=(600, 2)) * 0.3)
     three = np.array([[1.0, 0], [-0.5, 0.8], [-0.5, -0.8]])
     assert stability(ring, np.ones(600), three, 0).mean() < 0.9
+
+
+def test_an_axis_that_is_none_does_not_turn_with_the_rows():
+    # four corners of a square: both variances are equal, the correlation is chance
+    x, _ = blobs([[-2, -2], [-2, 2], [2, -2], [2, 2]], [60, 60, 60, 60], 0.4)
+    model = KMeansModel(np.array([[2.0, 2], [-2, 2], [2, -2], [-2, -2]]))
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        # as many of each corner: otherwise the draw itself would correlate the features
+        rows = np.concatenate([c + rng.choice(60, 57, replace=False) for c in (0, 60, 120, 180)])
+        part = np.ascontiguousarray(x[:, rows])
+        found = ordered(model, part, np.ones(228)).centres
+        # the first feature decides, then the second
+        assert found.tolist() == [[-2, -2], [-2, 2], [2, -2], [2, 2]]
+
+
+def test_projections_within_the_sampling_error_are_ties():
+    rng = np.random.default_rng(1)
+    x = block(np.c_[3 * rng.normal(size=400), rng.normal(size=400)])
+    one = np.ones(400)
+    axis = principal_axis(x, one)
+    across = np.array([-axis[1], axis[0]])
+    low, high = -4 * axis, 4 * axis
+    for gap in (-0.02, 0.02):  # the error is 3 / sqrt(400) = .15
+        left, right = 3 * across, -3 * across + gap * axis
+        found = ordered(KMeansModel(np.array([high, right, left, low])), x, one).centres
+        assert (found[[0, 3]] == [low, high]).all()
+        assert found[1, 1] < found[2, 1]  # by the feature that they differ most in
+
+
+def test_order_does_not_depend_on_the_order_of_the_rows():
+    x, _ = blobs([[0, 0], [4, 0], [0, 4]], [100, 100, 100], 0.7)
+    model = KMeansModel(np.array([[4.0, 0], [0, 4], [0, 0]]))
+    expected = ordered(model, x, np.ones(300)).centres.tolist()
+    for seed in range(5):
+        rows = np.random.default_rng(seed).permutation(300)
+        again = ordered(model, np.ascontiguousarray(x[:, rows]), np.ones(300))
+        assert again.centres.tolist() == expected
