@@ -86,10 +86,15 @@ def data_of(x: Block, w: Floats, seed: int) -> Data:
     return Data(x, w, np.ascontiguousarray(x[:, rows]), w[rows])
 
 
-def fit_named(kind: str, data: Data, k: int, asked: Request) -> SegmentModel:
-    """Fit one kind of centre model at k on the whole sample."""
+def fit_named(
+    kind: str, data: Data, k: int, asked: Request, start: Floats | None = None
+) -> SegmentModel:
+    """Fit one kind of centre model at k on the whole sample.
+
+    ``start`` (k, d): centres to start from where no earlier run gives any.
+    """
     x, w, warm = data.x, data.w, asked.warm_start
-    init = warm if warm is not None and warm.shape == (k, x.shape[0]) else None
+    init = warm if warm is not None and warm.shape == (k, x.shape[0]) else start
     if k == 1 and kind != "gmm":
         return KMeansModel(data.mean[None, :], "kmeans", asked.unit)
     if kind == "gmm":
@@ -101,6 +106,12 @@ def fit_named(kind: str, data: Data, k: int, asked: Request) -> SegmentModel:
         return replace(fit_agglomerative(x, w, k, asked.seed), unit=asked.unit)
     fitted = fit_kmeans(x, w, k, asked.n_init, asked.seed, init, asked.min_share)
     return replace(fitted, unit=asked.unit)
+
+
+def nothing(data: Data, asked: Request, found: dict[str, Any], reason: str) -> Decision:
+    """One segment: the data have none of their own."""
+    model = KMeansModel(data.mean[None, :], "kmeans", asked.unit)
+    return decide(model, data, asked, found, f"no natural segments: {reason}", natural=False)
 
 
 def decide(

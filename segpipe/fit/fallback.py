@@ -55,10 +55,7 @@ def by_density(data: Data, asked: Request, found: dict[str, Any], sweep: Sweep) 
     found["runner_up"] = dict(sorted(score.items(), key=lambda item: -item[1])[1:2])
     usable = density is not None and density.k >= 2 and noise <= DENSITY_NOISE
     if density is not None and usable and _density_wins(score, sweep.shape.tail):
-        rows = min(asked.density_rows, TRIAL_CELLS // data.x.shape[0])
-        if rows > TRIAL_ROWS:
-            full = density_model("hdbscan", data, asked, rows)
-            density = full if full.k >= 2 else density
+        density = full_density(density, data, asked)
         cause = (
             f"{sweep.shape.tail:.0%} of the rows are background that no centre explains"
             if sweep.shape.tail > NOISY
@@ -81,6 +78,15 @@ def by_density(data: Data, asked: Request, found: dict[str, Any], sweep: Sweep) 
         f"describes the data better{note}"
     )
     return decide(fit_named("kmeans", data, sweep.k, asked), data, asked, found, why)
+
+
+def full_density(trial: DensityModel, data: Data, asked: Request) -> DensityModel:
+    """HDBSCAN again on all the rows that it may see; the trial where that finds fewer than two."""
+    rows = min(asked.density_rows, TRIAL_CELLS // data.x.shape[0])
+    if rows <= TRIAL_ROWS:
+        return trial
+    full = density_model("hdbscan", data, asked, rows)
+    return full if full.k >= 2 else trial
 
 
 def density_model(kind: str, data: Data, asked: Request, rows: int) -> DensityModel:

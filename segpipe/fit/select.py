@@ -11,20 +11,17 @@ from typing import Any
 from segpipe.errors import ConfigError, DataError
 from segpipe.fit import evidence as facts
 from segpipe.fit.decision import (
-    BIC_GAIN,
-    ELONGATED,
-    TAILED,
-    UNEQUAL,
     Data,
     Decision,
     Request,
     data_of,
     decide,
     fit_named,
+    nothing,
 )
-from segpipe.fit.fallback import by_density, density_model
-from segpipe.fit.sweep import Sweep, sweep_kmeans, sweep_mixtures
-from segpipe.models.kmeans import KMeansModel
+from segpipe.fit.fallback import density_model
+from segpipe.fit.family import centre_candidate, family, see_modes
+from segpipe.fit.sweep import sweep_kmeans, sweep_mixtures
 from segpipe.values import Block, Floats
 
 __all__ = ["Decision", "select"]
@@ -98,53 +95,26 @@ def _chosen(data: Data, asked: Request) -> Decision:
         data.few, data.few_w, asked.k_max, asked.n_init, asked.min_share, asked.seed
     )
     if sweep is None:
-        return _one(data, asked, found, "all rows are alike")
+        return nothing(data, asked, found, "all rows are alike")
     found |= {"kmeans": sweep.table, "k_star": sweep.k, "shape": sweep.shape}
     valleys, parted = _valleys(sweep.k, sweep.borders)
     found |= valleys
-    if not hinted and not parted:
+    seen = see_modes(data, asked)
+    if not hinted and not parted and (seen is None or seen.likely.k == 1):
         reason = f"no valley parts {sweep.k} clusters, and distances and main axis are unimodal"
-        return _one(data, asked, found, reason)
+        return nothing(data, asked, found, reason)
     if asked.model == "auto":
-        return _family(data, asked, found, sweep)
+        return family(data, asked, found, sweep, seen)
     k, rule = sweep.k, f"simplified silhouette {sweep.silhouette:.2f}"
+    at = centre_candidate(data, asked, found, sweep, seen)
+    if at is not None and at.k != k:
+        k, rule = at.k, "the modes of the density"
     if asked.model == "gmm":
         mixtures = sweep_mixtures(data.few, data.few_w, asked.k_max, asked.covariance, asked.seed)
         found["gmm"] = mixtures.table
         k, rule = max(2, mixtures.k), f"BIC {mixtures.bic:.2f} per row"
     why = f"{asked.model} was asked for; k = {k} by {rule}"
     return decide(fit_named(asked.model, data, k, asked), data, asked, found, why)
-
-
-def _family(data: Data, asked: Request, found: dict[str, Any], sweep: Sweep) -> Decision:
-    """K-Means if its clusters are equal balls, a mixture if Gaussians fit, else by density."""
-    k, shape = sweep.k, sweep.shape
-    split = all(b.valley for b in sweep.borders)
-    balls = shape.elongation <= ELONGATED and shape.spread_ratio <= UNEQUAL
-    calm = shape.tail <= TAILED
-    if split and balls and calm:
-        found["runner_up"] = sweep.runner_up
-        why = (
-            f"{k} round clusters of similar spread (simplified silhouette {sweep.silhouette:.2f}, "
-            f"stability {sweep.stability:.2f}) with a valley at every border"
-        )
-        return decide(fit_named("kmeans", data, k, asked), data, asked, found, why)
-    mixtures = sweep_mixtures(data.few, data.few_w, asked.k_max, asked.covariance, asked.seed)
-    gain = sweep.ball_bic(data.few, data.few_w) - mixtures.bic
-    found |= {"gmm": mixtures.table, "bic_gain_per_row": gain}
-    if mixtures.k > 1 and mixtures.split and gain > BIC_GAIN:
-        found["runner_up"] = {"kind": "kmeans", "k": k, "silhouette": sweep.silhouette}
-        why = (
-            f"{mixtures.k} clusters of different shape or spread (axis ratio "
-            f"{shape.elongation:.1f}, spread ratio {shape.spread_ratio:.1f}): Gaussians fit them "
-            "with a valley at every border"
-        )
-        return decide(fit_named("gmm", data, mixtures.k, asked), data, asked, found, why)
-    if split and calm:
-        found["runner_up"] = {"kind": "gmm", "k": mixtures.k}
-        why = f"{k} clusters with a valley at every border; Gaussians describe them no better"
-        return decide(fit_named("kmeans", data, k, asked), data, asked, found, why)
-    return by_density(data, asked, found, sweep)
 
 
 def _given(data: Data, asked: Request, k: int) -> Decision:
@@ -169,11 +139,6 @@ def _density(data: Data, asked: Request) -> Decision:
     found = {asked.model: dict(model.evidence), "noise_share": noise}
     why = f"{asked.model} was asked for; it found {model.k} segments and {noise:.0%} noise"
     return decide(model, data, asked, found, why, model.k >= 2)
-
-
-def _one(data: Data, asked: Request, found: dict[str, Any], reason: str) -> Decision:
-    model = KMeansModel(data.mean[None, :], "kmeans", asked.unit)
-    return decide(model, data, asked, found, f"no natural segments: {reason}", natural=False)
 
 
 def _hint(data: Data, asked: Request) -> tuple[dict[str, Any], bool]:

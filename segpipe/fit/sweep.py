@@ -15,6 +15,7 @@ from segpipe.fit.kmeans import fit_kmeans, subset
 from segpipe.fit.mixture import fit_mixture, total_log_likelihood
 from segpipe.fit.stability import stability
 from segpipe.kernels import nearest as kernel
+from segpipe.models.mixture import MixtureModel
 from segpipe.values import Block, Floats
 
 SIGNIFICANT = 1.645
@@ -23,6 +24,8 @@ LEAST_GAIN = 0.01
 UNSTABLE = 0.6
 MIXTURE_ROWS = 5_000
 MIXTURE_STARTS = 4
+ROWS_EACH = 100
+"""Rows per component that a mixture is compared on at least."""
 BIC_SLACK = 0.01
 WIDE = 16
 """Features above which the sweep compares diagonal mixtures."""
@@ -43,17 +46,6 @@ class Sweep:
     table: list[dict[str, Any]]
     runner_up: dict[str, Any] | None
 
-    def ball_bic(self, x: Block, w: Floats) -> float:
-        """BIC per row of K-Means read as equal balls with shares: what a mixture must beat."""
-        k, d = self.centres.shape
-        sums = kernel.lloyd_sums(x, w, self.centres)
-        n = float(w.sum())
-        variance = max(sums.inertia / (n * d), 1e-12)
-        share = sums.count[sums.count > 0] / n
-        entropy = float((share * np.log(share)).sum())
-        level = entropy - 0.5 * d * (math.log(2.0 * math.pi * variance) + 1.0)
-        return float((k * d + k) * math.log(x.shape[1]) / x.shape[1] - 2.0 * level)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixtures:
@@ -65,6 +57,7 @@ class Mixtures:
     split: bool
     """Every border has a valley."""
     table: dict[str, Any]
+    model: MixtureModel | None
 
 
 def sweep_kmeans(
@@ -125,11 +118,8 @@ def sweep_kmeans(
 
 def sweep_mixtures(x: Block, w: Floats, k_max: int, covariance: str, seed: int) -> Mixtures:
     """BIC per row of mixtures from one component up, on at most MIXTURE_ROWS rows."""
-    few = subset(x.shape[1], MIXTURE_ROWS, seed)
-    xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
-    ws = ws * (len(ws) / ws.sum())
-    # A full covariance of 41 features has 861 numbers, which so few rows cannot tell.
-    kind = ("full" if x.shape[0] <= WIDE else "diag") if covariance == "auto" else covariance
+    xs, ws = _fewer(x, w, 1, seed)
+    kind = _covariance(x.shape[0], covariance)
     models, bic = {}, {}
     for k in range(1, min(k_max, xs.shape[1] // (xs.shape[0] + 1)) + 1):
         try:
@@ -141,17 +131,59 @@ def sweep_mixtures(x: Block, w: Floats, k_max: int, covariance: str, seed: int) 
         if k - min(bic, key=lambda c: bic[c]) >= PATIENCE:
             break
     if not bic:
-        return Mixtures(1, math.inf, False, {})
+        return Mixtures(1, math.inf, False, {}, None)
     best = min(bic.values())
     k = min(c for c in bic if bic[c] <= best + BIC_SLACK)
-    borders = facts.mixture_borders(xs, ws, models[k])
+    return _mixtures(xs, ws, models[k], bic[k], bic, kind)
+
+
+def mixture_at(x: Block, w: Floats, k: int, covariance: str, seed: int) -> Mixtures:
+    """The mixture of ``k`` components on at most MIXTURE_ROWS rows; of 1 if there are too few."""
+    xs, ws = _fewer(x, w, k, seed)
+    kind = _covariance(x.shape[0], covariance)
+    try:
+        model = fit_mixture(xs, ws, k, kind, MIXTURE_STARTS, seed)
+    except DataError:
+        return Mixtures(1, math.inf, False, {}, None)
+    rows = float(ws.sum())
+    bic = model.bic(total_log_likelihood(model, xs, ws), rows) / rows
+    return _mixtures(xs, ws, model, bic, {k: bic}, kind)
+
+
+def ball_bic(x: Block, w: Floats, centres: Floats) -> float:
+    """BIC per row of K-Means read as equal balls with shares: what a mixture must beat."""
+    k, d = centres.shape
+    sums = kernel.lloyd_sums(x, w, centres)
+    n = float(w.sum())
+    variance = max(sums.inertia / (n * d), 1e-12)
+    share = sums.count[sums.count > 0] / n
+    entropy = float((share * np.log(share)).sum())
+    level = entropy - 0.5 * d * (math.log(2.0 * math.pi * variance) + 1.0)
+    return float((k * d + k) * math.log(x.shape[1]) / x.shape[1] - 2.0 * level)
+
+
+def _fewer(x: Block, w: Floats, k: int, seed: int) -> tuple[Block, Floats]:
+    few = subset(x.shape[1], max(MIXTURE_ROWS, ROWS_EACH * k), seed)
+    xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
+    return xs, ws * (len(ws) / ws.sum())
+
+
+def _covariance(d: int, covariance: str) -> str:
+    """A full covariance of 41 features has 861 numbers, which so few rows cannot tell."""
+    return ("full" if d <= WIDE else "diag") if covariance == "auto" else covariance
+
+
+def _mixtures(
+    x: Block, w: Floats, model: MixtureModel, value: float, bic: dict[int, float], kind: str
+) -> Mixtures:
+    borders = facts.mixture_borders(x, w, model)
     table = {
         "covariance": kind,
         "bic_per_row": facts.as_json(bic),
-        "k": k,
+        "k": model.k,
         "borders": [facts.as_json(b) for b in borders],
     }
-    return Mixtures(k, bic[k], all(b.valley for b in borders), table)
+    return Mixtures(model.k, value, all(b.valley for b in borders), table, model)
 
 
 def _row(x: Block, w: Floats, centres: Floats) -> dict[str, Any]:

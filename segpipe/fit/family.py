@@ -1,0 +1,197 @@
+"""Which family: centres where they give the modes back, a mixture where Gaussians do, else shapes.
+
+The modes of the density (``modes``) say how many groups there are. K-Means, Gaussian mixtures and
+density models are candidates for their shapes, the simplest one first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from segpipe.fit.convex import AGREE, Centres, adjusted_rand, from_modes, judged, parted
+from segpipe.fit.decision import (
+    BIC_GAIN,
+    DBCV_ERROR,
+    ELONGATED,
+    NOISY,
+    TAILED,
+    UNEQUAL,
+    Data,
+    Decision,
+    Request,
+    decide,
+    fit_named,
+    nothing,
+)
+from segpipe.fit.modes import Modes, Seen, find_modes
+from segpipe.fit.shapes import by_shape
+from segpipe.fit.sweep import Mixtures, Sweep, ball_bic, mixture_at, sweep_mixtures
+from segpipe.fit.thinning import distinct
+from segpipe.kernels import nearest as kernel
+from segpipe.values import Block, Floats
+
+MODE_ROWS = 10_000
+"""Distinct rows whose density is looked at."""
+
+
+def see_modes(data: Data, asked: Request) -> Seen | None:
+    """Modes of at most MODE_ROWS distinct rows; None where there are too few to tell."""
+    places, mass = distinct(data.few, data.few_w)
+    # The sample is in the order of a hash: its first rows are a sample too.
+    x, w = np.ascontiguousarray(places[:, :MODE_ROWS]), mass[:MODE_ROWS]
+    return find_modes(x, w, asked.min_share, asked.k_max)
+
+
+def family(
+    data: Data, asked: Request, found: dict[str, Any], sweep: Sweep, seen: Seen | None
+) -> Decision:
+    """The simplest model that describes the modes; ``seen`` None: what the sweep says alone."""
+    if seen is not None:
+        found["modes"] = {"sure": seen.sure.row(), "likely": seen.likely.row()}
+    at = centre_candidate(data, asked, found, sweep, seen)
+    if at is not None:
+        decision = _by_centres(data, asked, found, sweep, at, seen)
+        if decision is not None:
+            return decision
+    elif (decision := _by_mixture(data, asked, found, sweep, seen)) is not None:
+        return decision
+    if seen is not None and seen.likely.k == 1:
+        reason = "the density has one mode, and neither centres nor Gaussians part the data"
+        return nothing(data, asked, found, reason)
+    return by_shape(data, asked, found, sweep, seen, (sweep.shape if at is None else at.shape).tail)
+
+
+def centre_candidate(
+    data: Data, asked: Request, found: dict[str, Any], sweep: Sweep, seen: Seen | None
+) -> Centres | None:
+    """The centres that describe the data, if any: the sweep's, or those that modes lead to."""
+    x, w = data.few, data.few_w
+    split = all(b.valley for b in sweep.borders)
+    if seen is None:
+        plain = Centres(sweep.centres, sweep.borders, sweep.shape, 1.0, 0)
+        return plain if split else None
+    rows: list[dict[str, object]] = []
+    found["centres"] = rows
+    if split and sweep.k >= seen.likely.k:
+        swept = judged(x, w, sweep.centres, seen.likely, seen.x)
+        rows.append(swept.row())
+        if swept.sound and (sweep.k == seen.likely.k or _further(swept, seen, asked)):
+            return swept
+    for modes in (seen.likely, seen.sure)[: 1 + (seen.likely.k > seen.sure.k)]:
+        if modes.k >= 2:
+            centres = from_modes(x, w, modes, seen.x, seen.w)
+            candidate = judged(x, w, centres, modes, seen.x)
+            rows.append(candidate.row())
+            if candidate.sound:
+                return _finer(x, w, candidate, modes, seen, asked, rows)
+    return None
+
+
+def _further(at: Centres, seen: Seen, asked: Request) -> bool:
+    """Whether centres that part modes further have significant valleys and are no less valid."""
+    if seen.likely.k < 2:
+        return True
+    if not all(b.shown for b in at.borders):
+        return False
+    from segpipe.fit.validity import dbcv
+
+    label, _, _ = kernel.nearest(seen.x, at.centres)
+    value = dbcv(seen.x, label, seen.w, seed=asked.seed)
+    return value >= dbcv(seen.x, seen.likely.label, seen.w, seed=asked.seed) - DBCV_ERROR
+
+
+def _finer(
+    x: Block,
+    w: Floats,
+    whole: Centres,
+    modes: Modes,
+    seen: Seen,
+    asked: Request,
+    rows: list[dict[str, object]],
+) -> Centres:
+    """``whole`` with clusters of two lobes parted, where that makes no border without a valley."""
+    centres = parted(x, w, whole.centres, asked.k_max, asked.seed)
+    if len(centres) == whole.k:
+        return whole
+    parts = judged(x, w, centres, modes, seen.x)
+    rows.append(parts.row())
+    return parts if parts.sound and parts.without_valley <= whole.without_valley else whole
+
+
+def _by_centres(
+    data: Data,
+    asked: Request,
+    found: dict[str, Any],
+    sweep: Sweep,
+    at: Centres,
+    seen: Seen | None,
+) -> Decision | None:
+    """K-Means or a mixture of as many; None where background or tails leave centres behind."""
+    shape, k = at.shape, at.k
+    proof = _proof(at, seen)
+    if shape.elongation <= ELONGATED and shape.spread_ratio <= UNEQUAL and shape.tail <= TAILED:
+        found["runner_up"] = sweep.runner_up
+        return _kmeans(data, asked, found, at, f"{k} round clusters of similar spread, {proof}")
+    if shape.tail > NOISY:
+        return None
+    mixture = mixture_at(data.few, data.few_w, k, asked.covariance, asked.seed)
+    gain = ball_bic(data.few, data.few_w, at.centres) - mixture.bic
+    found |= {"gmm": mixture.table, "bic_gain_per_row": gain}
+    if gain > BIC_GAIN and mixture.k == k and _fits(mixture, seen, found):
+        found["runner_up"] = {"kind": "kmeans", "k": k, "silhouette": sweep.silhouette}
+        why = (
+            f"{k} clusters of different shape or spread (axis ratio {shape.elongation:.1f}, "
+            f"spread ratio {shape.spread_ratio:.1f}), {proof}: Gaussians fit them"
+        )
+        return decide(fit_named("gmm", data, k, asked), data, asked, found, why)
+    if shape.tail > TAILED:
+        return None
+    found["runner_up"] = {"kind": "gmm", "k": k, "bic_gain_per_row": gain}
+    why = f"{k} clusters, {proof}; Gaussians describe them no better"
+    return _kmeans(data, asked, found, at, why)
+
+
+def _by_mixture(
+    data: Data, asked: Request, found: dict[str, Any], sweep: Sweep, seen: Seen | None
+) -> Decision | None:
+    """A mixture of as many components as BIC likes, if it gives the modes back."""
+    mixtures = sweep_mixtures(data.few, data.few_w, asked.k_max, asked.covariance, asked.seed)
+    gain = ball_bic(data.few, data.few_w, sweep.centres) - mixtures.bic
+    found |= {"gmm": mixtures.table, "bic_gain_per_row": gain}
+    k = mixtures.k
+    counted = seen is None or k in (seen.likely.k, seen.sure.k) or seen.likely.k == 1
+    if not (k > 1 and mixtures.split and gain > BIC_GAIN and counted):
+        return None
+    if not _fits(mixtures, seen, found):
+        return None
+    found["runner_up"] = {"kind": "kmeans", "k": sweep.k, "silhouette": sweep.silhouette}
+    why = (
+        f"{k} clusters of different shape or spread (axis ratio {sweep.shape.elongation:.1f}, "
+        f"spread ratio {sweep.shape.spread_ratio:.1f}): Gaussians fit them with a valley at "
+        "every border"
+    )
+    return decide(fit_named("gmm", data, k, asked), data, asked, found, why)
+
+
+def _fits(mixture: Mixtures, seen: Seen | None, found: dict[str, Any]) -> bool:
+    """Whether the components are the modes, on the modes' cores."""
+    if seen is None or seen.likely.k == 1 or mixture.model is None:
+        return True
+    label = mixture.model.label(seen.x).segment
+    tiers = [m for m in (seen.likely, seen.sure) if m.k == mixture.k] or [seen.sure]
+    agreement = max(adjusted_rand(label[m.core], m.label[m.core]) for m in tiers)
+    found["gmm_agreement"] = agreement
+    return agreement >= AGREE
+
+
+def _kmeans(data: Data, asked: Request, found: dict[str, Any], at: Centres, why: str) -> Decision:
+    """K-Means from the candidate's own centres: a fresh start may end elsewhere among many."""
+    return decide(fit_named("kmeans", data, at.k, asked, at.centres), data, asked, found, why)
+
+
+def _proof(at: Centres, seen: Seen | None) -> str:
+    if seen is None or at.k > seen.likely.k:
+        return "with a valley at every border"
+    return f"each a mode of the density (agreement {at.agreement:.2f})"

@@ -1,0 +1,154 @@
+"""Groups of any shape: micro-clusters joined as the modes are, or HDBSCAN where noise is much."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from segpipe.errors import ConfigError
+from segpipe.fit.convex import AGREE, adjusted_rand
+from segpipe.fit.decision import (
+    DBCV_ERROR,
+    DENSITY_NOISE,
+    TAILED,
+    Data,
+    Decision,
+    Request,
+    decide,
+)
+from segpipe.fit.fallback import by_density
+from segpipe.fit.kmeans import fit_kmeans
+from segpipe.fit.modes import Modes, Seen, confirmed_modes
+from segpipe.fit.sweep import Sweep
+from segpipe.fit.thinning import distinct
+from segpipe.kernels import nearest as kernel
+from segpipe.models.density import DensityModel
+from segpipe.models.merged import MergedModel, merged
+from segpipe.values import Floats
+
+MICRO, ROWS_EACH, LEAST_MICRO = 300, 8, 4
+"""Micro-clusters in all, rows that each should have, and how many every group has."""
+CUTS = 8
+"""Numbers of modes that are compared, the largest ones."""
+TRIAL_ROWS, TRIAL_CELLS = 5_000, 40_000
+"""Distinct rows that HDBSCAN sees at least, and rows times features that it sees at most beyond
+them: its spanning tree compares all pairs in many dimensions."""
+SIZES = (0.005, 0.01, 0.02, 0.04, 0.08)
+"""Shares of those rows that a cluster has at least, tried in turn."""
+
+
+def by_shape(
+    data: Data,
+    asked: Request,
+    found: dict[str, Any],
+    sweep: Sweep,
+    seen: Seen | None,
+    tail: float,
+) -> Decision:
+    """The modes as they are, whatever their shapes; HDBSCAN where it finds the same and noise.
+
+    ``tail``: share of the rows that no centre explains.
+    """
+    if seen is None:
+        return by_density(data, asked, found, sweep)
+    seen, modes, value = _most_valid(data, asked, found, seen)
+    k = modes.k
+    found["dbcv"] = {"merged": value}
+    density, note = _hdbscan(data, asked, found, seen, modes)
+    if density is not None and _preferred(density, modes, seen, found, tail):
+        why = (
+            f"{found['noise_share']:.0%} of the rows are background between {density.k} groups: "
+            f"density validity {found['dbcv']['hdbscan']:.2f}, with all rows in groups "
+            f"{value:.2f}"
+        )
+        found["runner_up"] = {"kind": "merged", "k": k}
+        return decide(density, data, asked, found, why)
+    found["runner_up"] = (
+        {"kind": "kmeans", "k": sweep.k} if density is None else {"kind": "hdbscan", "k": density.k}
+    )
+    model = joined(data, modes, seen, asked)
+    why = (
+        f"the density has {k} modes of shapes that neither centres nor Gaussians give back: "
+        f"{len(model.mass)} micro-clusters are joined to {k} groups{note}"
+    )
+    return decide(model, data, asked, found, why)
+
+
+def _most_valid(
+    data: Data, asked: Request, found: dict[str, Any], seen: Seen
+) -> tuple[Seen, Modes, float]:
+    """The modes that fresh rows confirm, unless a cut at another scale is clearly more valid."""
+    from segpipe.fit.validity import dbcv
+
+    score: dict[int, float] = {}
+    best, top = (seen, seen.cuts[-1]), -np.inf
+    for modes in [m for m in seen.cuts if m.k > 1][-CUTS:]:
+        score[modes.k] = dbcv(seen.x, modes.label, seen.w, seed=asked.seed)
+        if score[modes.k] > top:
+            best, top = (seen, modes), score[modes.k]
+    found["cuts"] = {"dbcv": score}
+    places, mass = distinct(data.few, data.few_w)
+    again = confirmed_modes(places, mass, asked.min_share, asked.k_max)
+    if again is not None and again.sure.k > 1:
+        near, _, _ = kernel.nearest(seen.x, again.x.T.astype(np.float64))
+        value = dbcv(seen.x, again.sure.label[near], seen.w, seed=asked.seed)
+        found["confirmed"] = {**again.sure.row(), "dbcv": value}
+        if value >= top - DBCV_ERROR:
+            best, top = (again, again.sure), value
+    return *best, float(top)
+
+
+def joined(data: Data, modes: Modes, seen: Seen, asked: Request) -> MergedModel:
+    """Micro-clusters of every mode by itself, as many as its rows allow."""
+    centres: list[Floats] = []
+    for c in range(modes.k):
+        member = modes.label == c
+        rows, w = np.ascontiguousarray(seen.x[:, member]), seen.w[member]
+        share = round(MICRO * float(w.sum() / seen.w.sum()))
+        m = min(max(share, LEAST_MICRO), max(1, rows.shape[1] // ROWS_EACH))
+        centres.append(fit_kmeans(rows, w, m, 1, asked.seed).centres)
+    micro = np.concatenate(centres)
+    group = np.repeat(np.arange(modes.k), [len(c) for c in centres]).astype(np.int32)
+    label, _, _ = kernel.nearest(data.x, micro)
+    mass = np.bincount(label, data.w, len(micro)).astype(np.float64)
+    return merged(micro, mass, group, "merged", asked.unit)
+
+
+def _hdbscan(
+    data: Data, asked: Request, found: dict[str, Any], seen: Seen, modes: Modes
+) -> tuple[DensityModel | None, str]:
+    """HDBSCAN by the smallest cluster size whose clusters are as many as the modes, if any."""
+    from segpipe.fit.density import fit_density
+    from segpipe.fit.validity import dbcv
+
+    rows = min(asked.density_rows, max(TRIAL_ROWS, TRIAL_CELLS // data.x.shape[0]))
+    density, trials = None, {}
+    for share in SIZES:
+        try:
+            density = fit_density(
+                "hdbscan", data.few, data.few_w, rows=rows, min_share=asked.min_share,
+                seed=asked.seed, unit=asked.unit, min_cluster_size=max(5, int(share * rows)),
+            )  # fmt: skip
+        except ConfigError as error:  # the density extra is not installed: said, not hidden
+            return None, f"; {error.message}"
+        trials[share] = density.k
+        if density.k <= modes.k:
+            break
+    assert density is not None
+    label = density.label(seen.x).segment
+    noise = float(seen.w[label < 0].sum() / seen.w.sum())
+    found["dbcv"]["hdbscan"] = dbcv(seen.x, label, seen.w, seed=asked.seed)
+    found |= {"hdbscan": {**dict(density.evidence), "trials": trials}, "noise_share": noise}
+    return (density if density.k >= 2 and noise <= DENSITY_NOISE else None), ""
+
+
+def _preferred(
+    density: DensityModel, modes: Modes, seen: Seen, found: dict[str, Any], tail: float
+) -> bool:
+    """Whether HDBSCAN's clusters are the modes, and it has noise to set aside."""
+    label = density.label(seen.x).segment
+    agreement = adjusted_rand(label[modes.core], modes.label[modes.core])
+    found["hdbscan_agreement"] = agreement
+    noisy = max(tail, found["noise_share"]) > TAILED
+    return density.k == modes.k and agreement >= AGREE and noisy
