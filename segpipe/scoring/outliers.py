@@ -83,7 +83,7 @@ def _mass(x: Block, w: Floats, mass: float, micro: Micro, seed: int) -> Detector
     the ellipsoid of most rows it lies.
     """
     near = fit_mass(x, w, _places(micro, x, w, MICRO), mass)
-    views = ((near, 1.0), (fit_forest(x, w, seed), 1.0), (fit_ellipsoid(x, w), 1.0))
+    views = ((near, 2.0), (fit_forest(x, w, seed), 1.0), (fit_ellipsoid(x, w), 2.0))
     return blend("mass", views, x, w)
 
 

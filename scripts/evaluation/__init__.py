@@ -1,0 +1,1 @@
+"""What ``scripts/evaluate.py`` is made of; not shipped."""
