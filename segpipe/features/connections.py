@@ -18,7 +18,7 @@ from segpipe.features.names import KDD, KNOWN, completed
 from segpipe.features.plan import Built, Plan, Request, unmapped
 from segpipe.features.timeline import windowed
 from segpipe.features.typing import TextFacts
-from segpipe.features.windows import TELLING, available
+from segpipe.features.windows import BURST, TELLING, available
 from segpipe.kernels.cells import numbers
 from segpipe.values import Column, Floats
 
@@ -119,6 +119,7 @@ def build(engine: Engine, frame: Frame, schema: pa.Schema, plan: Plan) -> Built:
         tuple(n for n in plan.numeric if n in result.names),
         tuple(n for n in plan.categorical if n in result.names),
         (*numeric, *categorical),
+        aside=tuple(n for n in moving.names if n not in plan.numeric and n != BURST),
         logs=AMOUNTS if moving.names else (),
     )
 

@@ -70,6 +70,9 @@ class Built:
     """Row-wise: one labelled row per accepted row (otherwise one per key)."""
     unusual: tuple[str, ...] = ()
     """Numbers that the outlier scores look at; none: those of the distance."""
+    aside: tuple[str, ...] = ()
+    """Of ``shown``: only written. Each column that is described and added up costs a pass its time,
+    and the windows of a log are many."""
     logs: tuple[str, ...] = ()
     """Numbers of which the scaler takes the log however skewed they are."""
     weight: str | None = None

@@ -97,9 +97,11 @@ class Described:
 def looking(built: Built, sample_rows: int, seed: int, rows: int | None) -> Look:
     """What the first pass describes; ``rows``: of the table, where the files tell.
 
-    Columns that are shown but enter no distance are described too, for the profiles.
+    Columns that are shown but enter no distance are described too, for the profiles; but for
+    ``built.aside``.
     """
-    shown = [n for n in built.shown if n not in built.categorical and n not in built.numeric]
+    apart = {*built.categorical, *built.numeric, *built.aside}
+    shown = [n for n in built.shown if n not in apart]
     numeric = (*built.numeric, *(n for n in shown if _is_number(built.schema.field(n).type)))
     return look_for(numeric, built.categorical, built.keys, sample_rows, seed, rows, built.weight)
 
