@@ -29,9 +29,6 @@ LATER: Mapping[str, Mapping[str, frozenset[str]]] = {
 }
 """Values of the public contract that a later release brings: refused by name, not as typos."""
 
-LATER_KEYS = {("outliers", "stratum")}
-"""Keys likewise; null, their default, is taken."""
-
 
 class Section(BaseModel):
     """A group of keys; frozen, and closed to unknown ones."""
@@ -134,6 +131,17 @@ class Outliers(Section):
     threshold: Threshold = Threshold(contamination=0.01)
     collapse: Literal["auto", "none", "bursts", "exact"] = "auto"
     mass: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    stratum: str | None = Field(
+        default=None, description="column each of whose values has its own quantiles and threshold"
+    )
+
+    @model_validator(mode="after")
+    def _per_stratum(self) -> Outliers:
+        if self.stratum is not None and self.threshold.top_n is not None:
+            raise ValueError("stratum goes with a threshold of contamination or fdr, not top_n")
+        if self.stratum is not None and self.method == "none":
+            raise ValueError("stratum needs a method that scores")
+        return self
 
 
 class Target(Section):
@@ -213,6 +221,7 @@ class Config(Section):
                 "fit.library": self.fit.library != "native",
                 "outliers.method": self.outliers.method not in ("auto", "none"),
                 "features.scale": self.features.scale not in ("auto", "none"),
+                "outliers.stratum": self.outliers.stratum is not None,
                 "contract.rules": bool(self.contract.rules),
                 "fit.warm_start": self.fit.warm_start is not None,
             }
@@ -220,6 +229,12 @@ class Config(Section):
                 raise ValueError(f"features.set pixels has no use for {', '.join(named)}")
         if self.features.weight is not None:
             self._weighted(self.features.weight)
+        cold = {"bisecting", "agglomerative", "hdbscan", "dbscan"} & {self.fit.model}
+        if self.fit.warm_start is not None and (cold or self.fit.library != "native"):
+            raise ValueError(
+                "fit.warm_start starts kmeans and gmm of library native, found "
+                f"model {self.fit.model}, library {self.fit.library}"
+            )
         if self.source.format == "table" and self.engine.name != "spark":
             raise ValueError("source.format table names a catalogue table: engine.name spark only")
         return self
@@ -371,10 +386,6 @@ def _later(tree: Mapping[str, Any]) -> list[str]:
             value = values.get(key) if isinstance(values, Mapping) else None
             if isinstance(value, str) and value in later:
                 found.append(f"{section}.{key}: {value!r} is not in this version")
-    for section, key in sorted(LATER_KEYS):
-        values = tree.get(section)
-        if isinstance(values, dict) and values.pop(key, None) is not None:
-            found.append(f"{section}.{key}: not in this version")
     return found
 
 

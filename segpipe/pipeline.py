@@ -39,6 +39,7 @@ from segpipe.stages import (
     publish,
     register,
     rescore,
+    stratum,
 )
 from segpipe.summary import blank, error_of, strict
 
@@ -162,7 +163,7 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
                 order, intake.plan_for(engine, table, c.source, c.contract, c.features)
             )
             carry = intake.carried_columns(
-                table, orders.keep_of(c), grouped, c.target.partition_by, plan
+                table, orders.keep_of(c), grouped, orders.kept_of(c), plan
             )
             terms = intake.compiled(table, plan, c.source, c.contract, day, carry)
         if order.mode == "score" and rescore.at_once(
@@ -204,6 +205,7 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
     """Fit on the sample, polish and count on all rows, name, and write model and report."""
     order, meter, notes, engine, built = job.order, job.meter, job.notes, job.engine, job.built
     c, featureset = order.config, SETS[order.config.features.set]
+    column = stratum.column_of(built, c.outliers.stratum)
     with meter.stage("describe"):
         known = None if featureset.keys else job.rows
         step = learn.looking(built, c.fit.sample_rows, c.seed, known)
@@ -241,16 +243,21 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
             None if detector is None else calibrate(tally, watch.edges, threshold, detector.method)
         )
     with meter.stage("profile"):
+        strata = stratum.fit_strata(
+            engine, built, seen, detector, watch.edges, column, calibration, notes
+        )
         told = narrate.told(seen, model, tally, built)
         checked = learn.validated(seen, model, c.fit, decision.evidence, c.seed)
         checked |= narrate.ranking(told, seen, built)
         decision = replace(decision, evidence=decision.evidence | {"validation": checked})
         narrate.learnt(notes, decision, model, c.fit.library, tally, seen, calibration)
+        stratum.narrate_strata(notes, strata)
         notes["segments"] = told.segments
         identity = register.model_id(orders.run_key(order, job.taken.table.snapshot, ""))
         fitted = register.fitted_of(
             identity, c.features.set, job.taken.plan, built, seen.scaler, model, detector,
             calibration, told.names, notes["quality"], seen.weight_scale,
+            None if strata is None else strata.strata,
         )  # fmt: skip
     if order.dry_run:
         return fitted, tally

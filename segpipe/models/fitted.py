@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from segpipe.models.calibration import Calibration
 from segpipe.models.scaler import Scaler
+from segpipe.models.strata import Strata
 from segpipe.schema import NOISE
 from segpipe.values import Detector, SegmentModel
 
@@ -38,6 +39,8 @@ class Fitted:
     format: int = FORMAT
     weight_scale: float | None = None
     """What the users' row weights are multiplied by (``Weighing``); None: fitted without."""
+    strata: Strata | None = None
+    """Calibrations of ``outliers.stratum``; None: one for all rows."""
 
 
 def name_of(names: Mapping[int, str], segment: int) -> str:

@@ -42,6 +42,7 @@ CLASSES: Mapping[str, str] = {
     "MixtureModel": "segpipe.models.mixture",
     "Scaler": "segpipe.models.scaler",
     "SegmentDetector": "segpipe.models.detectors",
+    "Strata": "segpipe.models.strata",
     "Tail": "segpipe.models.calibration",
     "TailDetector": "segpipe.models.blend",
 }

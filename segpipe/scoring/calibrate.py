@@ -6,13 +6,14 @@ A sample's threshold misses a 0.1 % tail by more than 10 % in 15 % of runs; the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from segpipe.kernels.totals import Counts
 from segpipe.models.calibration import Calibration, Tail, survival
 from segpipe.models.weighted import quantiles
-from segpipe.scoring.tally import Tally
 from segpipe.values import Floats
 
 BINS = 4096
@@ -47,8 +48,27 @@ def score_edges(score: Floats, w: Floats) -> Floats:
     return np.unique(np.concatenate([inner, beyond]))
 
 
+class Counted(Protocol):
+    """Scores of all rows, counted."""
+
+    @property
+    def histogram(self) -> Counts:
+        """(edges + 1,) rows per bin."""
+        ...
+
+    @property
+    def top(self) -> Floats:
+        """The highest scores, ascending."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Rows."""
+        ...
+
+
 def calibrate(
-    tally: Tally, edges: Floats, threshold: Mapping[str, float], method: str
+    tally: Counted, edges: Floats, threshold: Mapping[str, float], method: str
 ) -> Calibration:
     """Freeze the score distribution of all rows and the threshold.
 
@@ -87,7 +107,7 @@ def calibrate(
 
 
 def _steps(
-    tally: Tally, edges: Floats, below: npt.NDArray[np.int64]
+    tally: Counted, edges: Floats, below: npt.NDArray[np.int64]
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Ascending candidate thresholds and the exact rows at or above each; the last flags nobody."""
     rows, top = tally.total, tally.top

@@ -16,6 +16,7 @@ from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import name_of
 from segpipe.models.lens import block_for
 from segpipe.models.scaler import Scaler
+from segpipe.models.strata import Strata
 from segpipe.scoring.reasons import reasons
 from segpipe.values import Block, Detector, Floats, Ints, Labels, SegmentModel
 
@@ -46,6 +47,8 @@ class Labeller:
     run_id: str
     model_id: str
     as_of: dt.date | None = None
+    strata: Strata | None = None
+    """Calibrations by level; ``calibration`` is for rows of other levels then."""
 
     def __call__(self, batch: pa.RecordBatch, score: Floats | None = None) -> pa.RecordBatch:
         """The batch's rows in their order, labelled; ``score``: the detector's, if it is known."""
@@ -93,8 +96,11 @@ class Labeller:
             return {
                 name: pa.nulls(batch.num_rows, schema.LABELS.field(name).type) for name in names
             }
-        flagged = self.calibration.flag(score)
-        quantile, p = self.calibration.ranks(score)
+        if self.strata is not None:
+            flagged, quantile, p = self.strata.judge(batch, score, self.calibration)
+        else:
+            flagged = self.calibration.flag(score)
+            quantile, p = self.calibration.ranks(score)
         return {
             schema.SCORE: pa.array(score, pa.float64()),
             schema.QUANTILE: pa.array(quantile, pa.float64()),

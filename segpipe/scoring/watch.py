@@ -12,7 +12,9 @@ from segpipe.kernels.bins import Bins
 from segpipe.kernels.cells import floats
 from segpipe.kernels.hashing import hash_rows
 from segpipe.kernels.totals import Counts, add_column
+from segpipe.models.calibration import Calibration
 from segpipe.models.lens import block_for
+from segpipe.models.strata import Strata
 from segpipe.values import Block, Detector, Floats, Ints, Weighing
 
 SHOWN = 20
@@ -132,6 +134,8 @@ class Watch:
     """Where to keep the scores of every row for the pass that writes them."""
     weight: Weighing | None = None
     """Weights of the rows in the sums; None: 1 each."""
+    beyond: tuple[Strata, Calibration] | None = None
+    """Count how far each row is beyond its own threshold instead of its score."""
 
     def begin(self, k: int) -> Watching:
         """For the rows of one part, labelled with ``k`` segments."""
@@ -182,7 +186,11 @@ class Watching:
             score = watch.detector.score(block_for(watch.detector, batch, x))
         if self._spool is not None:
             self._spool.write(score)
-        self._bins.add(score, self._histogram)
+        if watch.beyond is None:
+            self._bins.add(score, self._histogram)
+        else:
+            strata, whole = watch.beyond
+            self._bins.add(score - strata.thresholds(batch, whole), self._histogram)
         self._remember(batch, score)
         self._waiting.append(score[score > self._least])
         self._held += len(self._waiting[-1])

@@ -57,6 +57,11 @@ def keep_of(c: Config) -> str:
     return "all" if c.features.set == "connections" else "features"
 
 
+def kept_of(c: Config) -> list[str]:
+    """Source columns that travel with their rows whatever ``target.keep`` says."""
+    return [*c.target.partition_by, *([c.outliers.stratum] if c.outliers.stratum else [])]
+
+
 def method_of(c: Config) -> str:
     """The outlier method; auto depends on the feature set."""
     if c.outliers.method != "auto":

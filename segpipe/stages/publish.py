@@ -119,6 +119,7 @@ def presenter(
         run_id,
         fitted.model_id,
         as_of,
+        fitted.strata,
     )
     return Presented(label, seen)
 

@@ -19,6 +19,7 @@ from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import Fitted
 from segpipe.models.lens import LensDetector
 from segpipe.models.scaler import Scaler
+from segpipe.models.strata import Strata
 from segpipe.values import Detector, Floats, SegmentModel
 
 
@@ -54,6 +55,7 @@ def fitted_of(
     names: Mapping[int, str],
     quality: Mapping[str, Any],
     weight_scale: float | None = None,
+    strata: Strata | None = None,
 ) -> Fitted:
     """The bundle that scores new rows."""
     return Fitted(
@@ -73,6 +75,7 @@ def fitted_of(
             for name, value in sorted(quality.items())
         ),
         weight_scale=weight_scale,
+        strata=strata,
     )
 
 
@@ -105,7 +108,9 @@ def check_same_features(fitted: Fitted, features_set: str, columns: Mapping[str,
     scalers = [fitted.scaler]
     if isinstance(fitted.detector, LensDetector):
         scalers.append(fitted.detector.scaler)
-    lost = sorted({i.name for s in scalers for i in s.inputs if i.name not in columns})
+    needed = {i.name for s in scalers for i in s.inputs}
+    needed |= set() if fitted.strata is None else {fitted.strata.column}
+    lost = sorted(needed - set(columns))
     if lost:
         raise DataError(
             f"the model needs features {lost}; this config builds {sorted(columns)}.",

@@ -97,7 +97,10 @@ def counting(built: Built, fitted: Fitted) -> TallyStep:
     weight = None
     if built.weight is not None:  # no sums in original units, so the largest one is not asked for
         weight = Weighing(built.weight, fitted.weight_scale or 1.0, np.inf)
-    watch = Watch((), np.empty(0), fitted.detector, edges, 1, shown, weight=weight)
+    beyond = None
+    if fitted.strata is not None and fitted.calibration is not None:
+        edges, beyond = np.zeros(1), (fitted.strata, fitted.calibration)
+    watch = Watch((), np.empty(0), fitted.detector, edges, 1, shown, weight=weight, beyond=beyond)
     return TallyStep(fitted.scaler, fitted.model, watch)
 
 

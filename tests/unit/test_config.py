@@ -70,7 +70,6 @@ def test_every_problem_is_told_at_once(small):
     [
         "target.format=iceberg",
         "report.naming=llm",
-        "outliers.stratum=proto",
     ],
 )
 def test_what_a_later_release_brings_is_refused_by_name(small, override):
