@@ -19,6 +19,7 @@ AS_OF = "as_of"
 REASON = "reject_reason"
 LINE = "_line"
 """Of text logs: a line that is no record, for the rejects; null in records, never a feature."""
+LINE_FIELD = pa.field(LINE, pa.string(), metadata={"doc": "a line that is no record"})
 NOISE = -1
 
 REASON_TYPE = pa.list_(
@@ -53,3 +54,10 @@ LABELS = pa.schema(
 
 OURS = frozenset(LABELS.names) | {RUN_ID, MODEL_ID}
 """A source that already bears one of these names is refused (exit 78)."""
+
+
+def line_of(source: pa.Schema) -> str | None:
+    """``LINE`` where the source is a text log; a table's own column of that name is none."""
+    at = source.get_field_index(LINE)
+    known = at >= 0 and source.field(at).equals(LINE_FIELD, check_metadata=True)
+    return LINE if known else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from segpipe.engines.protocol import Frame, Scratch
-from segpipe.schema import LINE
+from segpipe.schema import line_of
 from segpipe.values import Column
 
 
@@ -82,4 +82,5 @@ class Built:
 def unmapped(schema: pa.Schema, mapping: Mapping[str, str]) -> dict[str, str]:
     """Every source column: mapped ones under our name, others under their own."""
     ours = {theirs: name for name, theirs in mapping.items() if theirs in schema.names}
-    return {ours.get(name, name): name for name in schema.names if name != LINE}
+    line = line_of(schema)
+    return {ours.get(name, name): name for name in schema.names if name != line}

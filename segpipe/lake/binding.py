@@ -11,7 +11,7 @@ from segpipe.errors import ConfigError, DataError
 from segpipe.lake import convert
 from segpipe.lake.contract import NULL_KEY, Action, Bound, Contract, Rule
 from segpipe.lake.expr import compile_expr
-from segpipe.schema import LINE, OURS
+from segpipe.schema import OURS, line_of
 from segpipe.values import Column
 
 
@@ -49,7 +49,7 @@ def compile_contract(
     compiled = tuple(
         Rule(name, compile_expr(text, names, known), action) for name, text, action in rules
     )
-    kept = [n for n in schema.names if n != LINE] if carry == "all" else list(carry)
+    kept = [n for n in schema.names if n != line_of(schema)] if carry == "all" else list(carry)
     absent = [name for name in kept if name not in schema.names]
     if absent:
         raise DataError(f"columns {absent} are to be kept but the source lacks them.", "")

@@ -21,7 +21,7 @@ from segpipe.lake.convert import Converted, Mask, mask
 from segpipe.lake.duplicates import rows_with_keys
 from segpipe.lake.expr import Expr
 from segpipe.lake.zeekheader import BAD_LINE, arrow_type, as_declared
-from segpipe.schema import LINE, REASON
+from segpipe.schema import REASON, line_of
 
 CARRIED = "source__"
 """Carried source columns bear this prefix beside the typed ones, which may share their name."""
@@ -94,8 +94,8 @@ class Contract:
         """Source columns that ``audit`` needs."""
         bound = {column.name: column.source for column in self.columns}
         used = [bound.get(name, name) for rule in self.rules for name in sorted(rule.expr.columns)]
-        lines = [LINE] if LINE in self.source.names else []
-        return tuple(dict.fromkeys([*bound.values(), *used, *lines]))
+        line = line_of(self.source)
+        return tuple(dict.fromkeys([*bound.values(), *used, *([line] if line else [])]))
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -217,9 +217,8 @@ class Contract:
 
     def _lines(self, batch: pa.RecordBatch) -> list[tuple[str, Mask]]:
         """Lines of a log that are no record."""
-        if LINE not in self.source.names:
-            return []
-        return [(BAD_LINE, mask(batch.column(LINE).is_valid()))]
+        line = line_of(self.source)
+        return [(BAD_LINE, mask(batch.column(line).is_valid()))] if line else []
 
     def _missing(self, typed: Mapping[str, Converted]) -> list[tuple[str, Mask]]:
         """Nulls that are rejected, keys before values: a fixed order of reasons."""

@@ -20,7 +20,7 @@ from segpipe.lake.columnar import conform
 from segpipe.lake.delimited import decoding
 from segpipe.lake.uris import address, is_local, locate
 from segpipe.lake.zeekheader import CONN, Header, declared
-from segpipe.schema import LINE
+from segpipe.schema import LINE_FIELD
 from segpipe.values import Fragment
 
 Span = tuple[int, int, int]
@@ -80,7 +80,7 @@ def open_files(uri: str, files: Sequence[pafs.FileInfo]) -> tuple[pa.Schema, tup
             "name one kind, for example a glob such as .../conn*.log*.",
         )
     inside = [field for field in columns.values() if field.name not in folders.names]
-    return pa.schema([*inside, pa.field(LINE, pa.string()), *folders]), tuple(fragments)
+    return pa.schema([*inside, LINE_FIELD, *folders]), tuple(fragments)
 
 
 def _opened(filesystem: pafs.FileSystem, path: str, shown: str) -> _Opened:

@@ -255,3 +255,11 @@ def test_bytes_that_are_no_text_and_a_packed_file_that_breaks_off(tmp_path: Path
     packed.write_bytes(gzip.compress(log(*[FIRST] * 500).encode())[:-60])
     with pytest.raises(DataError, match=r"conn\.log\.gz"):
         rows(packed)
+
+
+def test_a_table_may_have_a_column_of_its_own_called_line() -> None:
+    schema = pa.schema([("_line", pa.string()), ("x", pa.float64())])
+    contract = compile_contract(schema, [Column("x", "number")], {}, carry="all")
+    batch = pa.RecordBatch.from_pydict({"_line": ["a", None], "x": [1.0, 2.0]}, schema=schema)
+    assert contract.accept(batch).column("source___line").to_pylist() == ["a", None]
+    assert contract.take(batch)[0].rows_rejected == 0
