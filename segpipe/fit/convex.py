@@ -149,7 +149,8 @@ def _hollow(rows: Block, scale: int) -> bool:
     k = min(scale, rows.shape[1] - 1)
     middle = np.partition(kernel.distances(rows, mean[None, :])[0], k - 1)[k - 1]
     usual = np.partition(kernel.distances(rows, some.T), k, axis=1)[:, k]
-    return bool(np.sqrt(float(middle)) > HOLLOW * np.sqrt(float(np.median(usual))))
+    near = float(np.sqrt(np.median(usual)))  # 0: copies of one row are a place, not a ring
+    return near > 0 and bool(np.sqrt(float(middle)) > HOLLOW * near)
 
 
 def _halves(rows: Block, w: Floats, seed: int) -> Floats | None:

@@ -12,6 +12,7 @@ from segpipe.fit import quality
 from segpipe.fit.agglomerative import fit_agglomerative
 from segpipe.fit.bisecting import fit_bisecting
 from segpipe.fit.kmeans import fit_kmeans, subset
+from segpipe.fit.lattice import spread
 from segpipe.fit.mixture import fit_mixture
 from segpipe.fit.order import ordered
 from segpipe.models.kmeans import KMeansModel
@@ -79,11 +80,10 @@ class Data:
 
 
 def data_of(x: Block, w: Floats, seed: int) -> Data:
-    """The sample with at most SWEEP_ROWS rows of it."""
+    """The sample with at most SWEEP_ROWS rows of it, off any grid."""
     rows = subset(x.shape[1], SWEEP_ROWS, seed)
-    if rows is None:
-        return Data(x, w, x, w)
-    return Data(x, w, np.ascontiguousarray(x[:, rows]), w[rows])
+    few, few_w = (x, w) if rows is None else (np.ascontiguousarray(x[:, rows]), w[rows])
+    return Data(x, w, *spread(few, few_w, SWEEP_ROWS, seed))
 
 
 def fit_named(

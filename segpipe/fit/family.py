@@ -30,8 +30,11 @@ from segpipe.fit.shapes import by_shape
 from segpipe.fit.sweep import Mixtures, Sweep, ball_bic, mixture_at, sweep_mixtures
 from segpipe.fit.thinning import distinct
 from segpipe.kernels import nearest as kernel
-from segpipe.values import Block, Floats
+from segpipe.values import Block, Floats, SegmentModel
 
+BEYOND_DOUBT, PARTED_P = 0.005, 0.01
+"""Dip p that one border must have where the density shows one mode; and every border of centres
+that part its modes further."""
 MODE_ROWS = 10_000
 """Distinct rows whose density is looked at."""
 
@@ -91,9 +94,9 @@ def centre_candidate(
 
 def _further(at: Centres, seen: Seen, asked: Request) -> bool:
     """Whether centres that part modes further have significant valleys and are no less valid."""
-    if seen.likely.k < 2:
-        return True
-    if not all(b.shown for b in at.borders):
+    if seen.likely.k < 2:  # rows may be too few for modes; one border at least must be beyond doubt
+        return any(b.p <= BEYOND_DOUBT for b in at.borders)
+    if not all(b.p <= PARTED_P for b in at.borders):
         return False
     from segpipe.fit.validity import dbcv
 
@@ -136,7 +139,7 @@ def _by_centres(
         return _kmeans(data, asked, found, at, f"{k} round clusters of similar spread, {proof}")
     if shape.tail > NOISY:
         return None
-    mixture = mixture_at(data.few, data.few_w, k, asked.covariance, asked.seed)
+    mixture = mixture_at(data.few, data.few_w, at.centres, asked.covariance, asked.seed)
     gain = ball_bic(data.few, data.few_w, at.centres) - mixture.bic
     found |= {"gmm": mixture.table, "bic_gain_per_row": gain}
     if gain > BIC_GAIN and mixture.k == k and _fits(mixture, seen, found):
@@ -145,7 +148,9 @@ def _by_centres(
             f"{k} clusters of different shape or spread (axis ratio {shape.elongation:.1f}, "
             f"spread ratio {shape.spread_ratio:.1f}), {proof}: Gaussians fit them"
         )
-        return decide(fit_named("gmm", data, k, asked), data, asked, found, why)
+        model = fit_named("gmm", data, k, asked, at.centres)
+        if _agrees(model, k, seen) >= AGREE:  # EM on all rows may end elsewhere
+            return decide(model, data, asked, found, why)
     if shape.tail > TAILED:
         return None
     found["runner_up"] = {"kind": "gmm", "k": k, "bic_gain_per_row": gain}
@@ -172,18 +177,25 @@ def _by_mixture(
         f"spread ratio {sweep.shape.spread_ratio:.1f}): Gaussians fit them with a valley at "
         "every border"
     )
-    return decide(fit_named("gmm", data, k, asked), data, asked, found, why)
+    model = fit_named("gmm", data, k, asked)
+    return decide(model, data, asked, found, why) if _agrees(model, k, seen) >= AGREE else None
 
 
 def _fits(mixture: Mixtures, seen: Seen | None, found: dict[str, Any]) -> bool:
     """Whether the components are the modes, on the modes' cores."""
-    if seen is None or seen.likely.k == 1 or mixture.model is None:
-        return True
-    label = mixture.model.label(seen.x).segment
-    tiers = [m for m in (seen.likely, seen.sure) if m.k == mixture.k] or [seen.sure]
-    agreement = max(adjusted_rand(label[m.core], m.label[m.core]) for m in tiers)
-    found["gmm_agreement"] = agreement
-    return agreement >= AGREE
+    if mixture.model is None:
+        return False
+    found["gmm_agreement"] = _agrees(mixture.model, mixture.k, seen)
+    return bool(found["gmm_agreement"] >= AGREE)
+
+
+def _agrees(model: SegmentModel, k: int, seen: Seen | None) -> float:
+    """Adjusted Rand index with the modes on their cores; 1 where there is nothing to compare."""
+    if seen is None or seen.likely.k == 1:
+        return 1.0
+    label = model.label(seen.x).segment
+    tiers = [m for m in (seen.likely, seen.sure) if m.k == k] or [seen.sure]
+    return max(adjusted_rand(label[m.core], m.label[m.core]) for m in tiers)
 
 
 def _kmeans(data: Data, asked: Request, found: dict[str, Any], at: Centres, why: str) -> Decision:

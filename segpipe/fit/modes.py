@@ -36,8 +36,6 @@ BUMPS, MAYBE, LIKELY, SURE = 1.25, 0.0, 1.0, 2.2
 of the others on top. ``LIKELY``: fewer than 1 of 100 draws of uniform, Gaussian, exponential or t
 data in 2 to 12 dimensions have a second mode; ``SURE``: of thin rings (300 to 9,000 rows) about 1
 of 10; ``MAYBE``: candidates that fresh rows must confirm."""
-CONFIRMED = 3.0
-"""Standard deviations by which the other half's rows are fewer at a pass than at the peak."""
 
 Rows = npt.NDArray[np.intp]
 Check = Callable[[int, Rows, Floats], bool]

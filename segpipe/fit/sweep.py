@@ -137,12 +137,13 @@ def sweep_mixtures(x: Block, w: Floats, k_max: int, covariance: str, seed: int) 
     return _mixtures(xs, ws, models[k], bic[k], bic, kind)
 
 
-def mixture_at(x: Block, w: Floats, k: int, covariance: str, seed: int) -> Mixtures:
-    """The mixture of ``k`` components on at most MIXTURE_ROWS rows; of 1 if there are too few."""
+def mixture_at(x: Block, w: Floats, centres: Floats, covariance: str, seed: int) -> Mixtures:
+    """The mixture that EM finds from the centres' cells, on a bounded number of rows."""
+    k = len(centres)
     xs, ws = _fewer(x, w, k, seed)
     kind = _covariance(x.shape[0], covariance)
     try:
-        model = fit_mixture(xs, ws, k, kind, MIXTURE_STARTS, seed)
+        model = fit_mixture(xs, ws, k, kind, 1, seed, centres)
     except DataError:
         return Mixtures(1, math.inf, False, {}, None)
     rows = float(ws.sum())
