@@ -30,12 +30,14 @@ from segpipe.schema import AS_OF
 from segpipe.scoring.calibrate import calibrate
 from segpipe.scoring.tally import Tally
 from segpipe.stages import (
+    campaigns,
     deliver,
     intake,
     learn,
     narrate,
     orders,
     palette,
+    proof,
     publish,
     register,
     rescore,
@@ -216,10 +218,6 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
         notes["warnings"] = seen.warnings(notes["warnings"])
     with meter.stage("select"):
         decision = learn.choose(seen, c.fit, c.seed)
-        if c.fit.model not in ("auto", decision.kind):
-            notes["warnings"].append(
-                f"fit.model {c.fit.model} became {decision.kind}: {decision.why}"
-            )
     method, threshold = orders.method_of(c), c.outliers.threshold.model_dump(exclude_none=True)
     detect = partial(
         learn.detect, seen, mass=c.outliers.mass,
@@ -247,7 +245,8 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
             engine, built, seen, detector, watch.edges, column, calibration, notes
         )
         told = narrate.told(seen, model, tally, built)
-        checked = learn.validated(seen, model, c.fit, decision.evidence, c.seed)
+        notes["warnings"] += proof.doubts(c.fit, decision, tally)
+        checked = proof.validated(seen, model, c.fit, decision.evidence, c.seed)
         checked |= narrate.ranking(told, seen, built)
         decision = replace(decision, evidence=decision.evidence | {"validation": checked})
         narrate.learnt(notes, decision, model, c.fit.library, tally, seen, calibration)
@@ -266,9 +265,12 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
         notes["seconds"] = dict(meter.seconds)  # so far: the page shows them
         notes["model_uri"] = register.save_fitted(uri, fitted)
         notes["decision"] = record.write_json(uri, run_id, "decision", decision.evidence)
+        groups = campaigns.find(engine, built, fitted, tally.scores.spools, c.seed)
+        if groups is not None:
+            notes["campaigns"] = record.write_json(uri, run_id, "campaigns", groups)
         notes["report"] = narrate.write_report(
             uri, run_id, notes, told, seen, built, tally, fitted, decision.evidence,
-            c.report.min_group, c.source.uri,
+            c.report.min_group, c.source.uri, () if groups is None else groups["campaigns"],
         )  # fmt: skip
     notes["status"] = "done" if order.mode == "fit" else notes["status"]
     return fitted, tally

@@ -26,6 +26,8 @@ START_TOL, TOL = 3e-5, 1e-5
 GAIN = 0.1
 """A step that gains less than this times the tolerance, of the inertia, ends a fit too."""
 MAX_STEPS = 300
+EVEN = 0.25
+"""Of k segments none is asked to hold more than this part of 1 / k of the rows."""
 THREADED = 1 << 22
 """Multiply-adds of one Lloyd step above which starts run in threads (the kernels free the GIL)."""
 
@@ -182,6 +184,8 @@ def _farthest(x: Block, w: Floats, best: kernel.Singles, count: int) -> Floats:
 
 def _reseed_small(x: Block, w: Floats, centres: Floats, min_share: float) -> Floats:
     best = centres
+    # Two hundred segments cannot all hold .5 %: of many a part of the even share is asked.
+    min_share = min(min_share, EVEN / len(centres))
     lightest = -1.0
     for _ in range(3):
         sums = kernel.lloyd_sums(x, w, centres)
@@ -192,12 +196,17 @@ def _reseed_small(x: Block, w: Floats, centres: Floats, min_share: float) -> Flo
         if not len(small):
             break
         label, _, _ = kernel.nearest(x, centres)
-        kept = np.where(share < min_share, -1.0, sums.errors)
+        held = np.bincount(label, minlength=len(centres))
+        kept = np.where((share < min_share) | (held < 2), -1.0, sums.errors)
         centres = centres.copy()
         for i in small:  # split the cluster of the largest error along its longest axis
             big = int(np.argmax(kept))
+            if not kept[big] > 0:
+                break
             rows = x[:, label == big].astype(np.float64)
-            values, vectors = np.linalg.eigh(np.cov(rows, aweights=w[label == big]))
+            d = len(rows)
+            spread = np.cov(rows, aweights=w[label == big], ddof=0).reshape(d, d)
+            values, vectors = np.linalg.eigh(spread)
             step = np.sqrt(max(values[-1], 0.0)) * vectors[:, -1]
             centres[i] = centres[big] + step
             centres[big] = centres[big] - step

@@ -23,6 +23,9 @@ _WORDS = {
 def stability_of(evidence: Mapping[str, Any]) -> float | None:
     """Mean per-segment Jaccard of the chosen model over refits; None where none was measured."""
     held = [v for v in evidence.get("validation", {}).get("stability", ()) if v is not None]
+    for row in evidence.get("kmeans", ()) if not held else ():
+        if row["k"] == evidence.get("k_star") and row.get("stability"):
+            held = row["stability"]
     return float(np.mean(held)) if held else None
 
 

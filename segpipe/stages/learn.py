@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,17 +14,13 @@ from segpipe.errors import ConfigError
 from segpipe.features.plan import Built
 from segpipe.features.sets import FeatureSet
 from segpipe.fit import polish
-from segpipe.fit.agglomerative import fit_agglomerative
-from segpipe.fit.bisecting import fit_bisecting
 from segpipe.fit.density import fit_density
 from segpipe.fit.describe import Found, Look, conclude, look_for
 from segpipe.fit.describe import merge as merge_found
 from segpipe.fit.kmeans import fit_kmeans, kmeans_starts
 from segpipe.fit.library import LibrarySpec
-from segpipe.fit.mixture import fit_mixture
 from segpipe.fit.order import order_of, ordered
 from segpipe.fit.select import Decision, select
-from segpipe.fit.validate import Refit, validate
 from segpipe.models.description import Description
 from segpipe.models.lens import LensDetector, block_for
 from segpipe.models.scaler import Scaler, fit_scaler
@@ -36,6 +31,7 @@ from segpipe.scoring.tally import Tally, TallyStep, merge_tallies, tally_of, top
 from segpipe.scoring.watch import Spool, Watch, no_scores
 from segpipe.values import Block, Detector, Floats, Sample, SegmentModel, Weighing
 
+WARM = ("kmeans", "gmm")
 TELLING = ("ts", "src", "src_port", "dst", "dst_port", "proto", "service")
 """Columns that say which log row it was, where rows have no key."""
 
@@ -163,7 +159,8 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def choose(seen: Described, fit: Fit, seed: int) -> Decision:
     """Model family and K, on the sample alone."""
-    return select(
+    warm = _warm_start(fit.warm_start, seen.scaler)
+    decision = select(
         seen.x,
         seen.w,
         model=fit.model,
@@ -173,10 +170,13 @@ def choose(seen: Described, fit: Fit, seed: int) -> Decision:
         n_init=fit.n_init,
         min_share=fit.min_share,
         density_rows=fit.density_rows,
-        warm_start=_warm_start(fit.warm_start, seen.scaler),
+        warm_start=warm,
         seed=seed,
         unit=seen.scaler.unit,
     )
+    used = None if warm is None else decision.kind in WARM and decision.k == len(warm)
+    started = {"centres": None if warm is None else len(warm), "used": used}
+    return replace(decision, evidence=decision.evidence | {"warm_start": started})
 
 
 def settle(
@@ -216,33 +216,6 @@ def settle(
         return done.model, tally
     order = order_of(done.model, seen.x, seen.w)
     return done.model.reordered(order), tally.reordered(order)
-
-
-def validated(
-    seen: Described, model: SegmentModel, fit: Fit, evidence: Mapping[str, Any], seed: int
-) -> dict[str, Any]:
-    """What supports the final segments, for ``decision.json`` and the report."""
-    sweep = evidence.get("kmeans", ())
-    return validate(model, seen.x, seen.w, sweep, refit_of(fit.min_share, seed), seed)
-
-
-def refit_of(min_share: float, seed: int) -> Refit:
-    """Fits of some rows by a model's own method, as quick as they can be."""
-
-    def refit(x: Block, w: Floats, model: SegmentModel) -> SegmentModel:
-        kind = model.kind
-        if kind in ("hdbscan", "dbscan"):
-            return fit_density(kind, x, w, min_share=min_share, seed=seed)
-        if kind == "gmm":
-            return fit_mixture(
-                x, w, model.k, getattr(model, "covariance_type", "full"), 1, seed, model.centres
-            )
-        if kind == "bisecting":
-            return fit_bisecting(x, w, model.k, 1, seed)
-        # merged: groups of centres, as the tree of some hundred centres makes them
-        return fit_agglomerative(x, w, model.k, seed)
-
-    return refit
 
 
 def _by_library(
