@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -102,7 +102,8 @@ class Slices:
         crowds: Crowds,
     ) -> Iterator[tuple[int, list[Any]]]:
         """The new rows' columns, part by part."""
-        by = np.lexsort((row, part))
+        later = (part[1:] > part[:-1]) | ((part[1:] == part[:-1]) & (row[1:] > row[:-1]))
+        by = np.arange(len(row)) if later.all() else np.lexsort((row, part))
         at = np.full(len(flows.ts), -1, np.int64)
         at[len(at) - len(by) + by] = np.arange(len(by))
         out = self.moving(flows, start, at, crowds)
@@ -110,7 +111,11 @@ class Slices:
         ends = np.append(np.flatnonzero(np.diff(part, prepend=-1)), len(part)).tolist()
         for low, high in pairwise(ends):
             columns = turned(out[low:high])
-            yield int(part[low]), [pa.array(row[low:high]), *map(pa.array, columns)]
+            yield int(part[low]), [pa.array(row[low:high]), *map(_nullable, columns)]
+
+
+def _nullable(column: npt.NDArray[np.float32]) -> pa.Array:
+    return pa.array(column, from_pandas=True)
 
 
 def turned(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -167,11 +172,13 @@ class Beside:
             last = first + batch.num_rows
             while todo and todo[-1].low < last:
                 held.append(_Held.of(self.scratch.load_one(todo[-1].place, todo.pop().number)))
-            out = np.full((self.columns, batch.num_rows), np.nan, np.float32)
-            for piece in held:
-                piece.fill(out, first, last)
+            more = next((m for piece in held if (m := piece.cut(first, last))), None)
+            if more is None:
+                out = np.full((self.columns, batch.num_rows), np.nan, np.float32)
+                for piece in held:
+                    piece.fill(out, first, last)
+                more = [_nullable(column) for column in out]
             held = [piece for piece in held if piece.row[-1] >= last]
-            more = [pa.array(column, from_pandas=True) for column in out]
             yield pa.RecordBatch.from_arrays([*batch.columns, *more], schema=self.schema)
             first = last
 
@@ -179,11 +186,18 @@ class Beside:
 @dataclass(frozen=True, slots=True)
 class _Held:
     row: npt.NDArray[np.int32]
-    columns: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    columns: list[pa.Array]
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> _Held:
-        return cls(batch.column(0).to_numpy(), [c.to_numpy() for c in batch.columns[1:]])
+        return cls(batch.column(0).to_numpy(), batch.columns[1:])
+
+    def cut(self, first: int, last: int) -> list[pa.Array] | None:
+        """Rows ``first`` .. ``last`` of the part without a copy, if they are all here."""
+        a, b = np.searchsorted(self.row, (first, last))
+        if b - a < last - first or a == b:
+            return None
+        return [column.slice(a, b - a) for column in self.columns]
 
     def fill(self, out: npt.NDArray[np.float32], first: int, last: int) -> None:
         """Rows ``first`` .. ``last`` of the part."""
@@ -193,7 +207,14 @@ class _Held:
         rows = self.row[a:b] - first
         if rows[-1] - rows[0] == b - a - 1:  # without holes, the usual case
             for to, column in zip(out, self.columns, strict=True):
-                to[rows[0] : rows[-1] + 1] = column[a:b]
+                to[rows[0] : rows[-1] + 1] = _floats(column, a, b)
         else:
             for to, column in zip(out, self.columns, strict=True):
-                to[rows] = column[a:b]
+                to[rows] = _floats(column, a, b)
+
+
+def _floats(column: pa.Array, first: int, last: int) -> npt.NDArray[np.float32]:
+    cells: npt.NDArray[np.float32] = column.slice(first, last - first).to_numpy(
+        zero_copy_only=False
+    )
+    return cells

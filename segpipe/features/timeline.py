@@ -24,7 +24,7 @@ from segpipe.kernels.windows import BURST, LOOKBACK
 
 RUN_ROWS = 1 << 20
 """Rows that are sorted at once."""
-CHUNKS, CHUNK_ROWS = 32, 8_192
+CHUNKS, CHUNK_ROWS = 32, 32_768
 """Pieces of a run and their largest size; a slice reads at most this many too many of each run."""
 SLICE_ROWS = 500_000
 """Rows of a slice, unless its history holds more: then as many as that."""
@@ -138,7 +138,8 @@ def _cut(
     src, dst, failed = (whole.column(name).to_numpy() for name in ("src", "dst", "failed"))
     crowds[0] = crowds[0].plus(Crowds.of(src, dst, failed))
     ts = whole.column("ts").to_numpy()
-    whole = whole.take(pa.array(np.argsort(ts, kind="stable")))
+    if (ts[1:] < ts[:-1]).any():
+        whole = whole.take(pa.array(np.argsort(ts, kind="stable")))
     size = min(-(-whole.num_rows // CHUNKS), CHUNK_ROWS)
     for start in range(0, whole.num_rows, size):
         chunk = whole.slice(start, size)

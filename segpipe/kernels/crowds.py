@@ -7,7 +7,9 @@ for any order and partitioning, 24 MB whatever the number of keys.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,15 @@ SIZES = {"src": 1 << 18, "dst": 1 << 18, "pair": 1 << 20}
 """Cells per row of each table: exact to a few per cent up to about as many distinct keys."""
 _SALTS = (np.uint64(0x5EED), np.uint64(0xC0FFEE))
 _MOST = np.iinfo(np.uint32).max
+SMALL = 4_000
+"""Rows below which NumPy beats the import of numba."""
+
+
+@functools.cache
+def _compiled() -> ModuleType:
+    from segpipe.kernels import crowds_jit
+
+    return crowds_jit
 
 
 def keys_of(src: Hashes, dst: Hashes) -> dict[str, Hashes]:
@@ -41,12 +52,17 @@ class Crowds:
     @classmethod
     def of(cls, src: Hashes, dst: Hashes, failed: npt.NDArray[np.uint8]) -> Crowds:
         """Of some rows."""
-        bad = failed > 0
         counts, fails = {}, {}
         for name, key in keys_of(src, dst).items():
-            places = [_places(key, name, salt) for salt in _SALTS]
-            counts[name] = np.array([_count(p, SIZES[name]) for p in places])
-            fails[name] = np.array([_count(p[bad], SIZES[name]) for p in places])
+            counts[name] = np.zeros((len(_SALTS), SIZES[name]), np.uint32)
+            fails[name] = np.zeros((len(_SALTS), SIZES[name]), np.uint32)
+            for salt, some, bad in zip(_SALTS, counts[name], fails[name], strict=True):
+                if len(key) > SMALL:
+                    _compiled().count(key, failed, salt, some, bad)
+                else:
+                    places = _places(key, name, salt)
+                    np.add.at(some, places, 1)
+                    np.add.at(bad, places, failed)
         return cls(len(src), counts, fails)
 
     @classmethod
@@ -66,10 +82,15 @@ class Crowds:
 
     def look_up(self, table: str, key: Hashes) -> tuple[Floats, Floats]:
         """(rarity, share of failures) of each key: -log of its share of the rows, and 0 .. 1."""
+        counts, fails = self.counts[table], self.failed[table]
+        if len(key) > SMALL:
+            fewer, failed = np.empty(len(key)), np.empty(len(key))
+            _compiled().look_up(key, *_SALTS, counts, fails, fewer, failed)
+            return -np.log(fewer / self.rows), failed / fewer
         places = [_places(key, table, salt) for salt in _SALTS]
-        first, second = (row[p] for row, p in zip(self.counts[table], places, strict=True))
+        first, second = (row[p] for row, p in zip(counts, places, strict=True))
         fewer = np.where(second < first, second, first).astype(np.float64)
-        bad = (row[p] for row, p in zip(self.failed[table], places, strict=True))
+        bad = (row[p] for row, p in zip(fails, places, strict=True))
         failed = np.where(second < first, *reversed(list(bad))).astype(np.float64)
         return -np.log(fewer / self.rows), failed / fewer
 
@@ -79,10 +100,6 @@ def _places(key: Hashes, table: str, salt: np.uint64) -> npt.NDArray[np.int64]:
         np.int64
     )
     return mixed
-
-
-def _count(places: npt.NDArray[np.int64], size: int) -> Cells:
-    return np.minimum(np.bincount(places, minlength=size), _MOST).astype(np.uint32)
 
 
 def _sum(a: Cells, b: Cells) -> Cells:
