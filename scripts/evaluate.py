@@ -72,7 +72,8 @@ def main() -> None:
                 start = time.perf_counter()
                 try:
                     found = judged(case.truth, scores(case))
-                except MemoryError:
+                except (MemoryError, ValueError) as refused:  # e.g. CBLOF without large clusters
+                    print(protocol, case.name, case.seed, name, "left out:", refused, flush=True)
                     continue
                 seconds = time.perf_counter() - start
                 lines.append((protocol, case.name, case.seed, name, *found, seconds))

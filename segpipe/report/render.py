@@ -81,6 +81,8 @@ class ReportData:
     score_edges: Floats | None = None
     score_counts: Floats | None = None
     top: Sequence[Outlier] = ()
+    campaigns: Sequence[Mapping[str, Any]] = ()
+    """Groups of flagged log rows, as ``stages.campaigns`` tells them."""
     rejects: Mapping[str, int] = field(default_factory=dict)
     """Reason code -> rows."""
     seconds: Mapping[str, float] = field(default_factory=dict)

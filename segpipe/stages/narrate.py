@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -222,12 +222,13 @@ def write_report(
     evidence: Mapping[str, Any],
     min_group: int,
     source: str,
+    campaigns: Sequence[Mapping[str, Any]] = (),
 ) -> str | None:
     """Write the HTML page beside the record; a warning where the report extra is missing."""
     if not can_report():
         notes["warnings"].append("no report: pip install 'segpipe[report]'")
         return None
-    html = _page(notes, found, seen, built, tally, fitted, evidence, min_group, source)
+    html = _page(notes, found, seen, built, tally, fitted, evidence, min_group, source, campaigns)
     place = f"{run_folder(target_uri, run_id)}/report.html"
     filesystem, path = locate(place)
     filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
@@ -246,6 +247,7 @@ def _page(
     evidence: Mapping[str, Any],
     min_group: int,
     source: str,
+    campaigns: Sequence[Mapping[str, Any]],
 ) -> str:
     from segpipe.report.render import ReportData, render
 
@@ -289,6 +291,7 @@ def _page(
             score_edges=None if binned is None or calibration is None else calibration.edges,
             score_counts=binned,
             top=_top(tally, built, fitted) if calibration is not None else (),
+            campaigns=campaigns,
             rejects=notes["rejects"]["reasons"],
             seconds=notes["seconds"],
             versions={
