@@ -135,14 +135,19 @@ def _grouped(found: Flagged, seed: int) -> npt.NDArray[np.int32]:
     """Group of each flagged row, -1 = alone."""
     if len(found.score) < LEAST:
         return np.full(len(found.score), -1, np.int32)
-    if (found.x == found.x[:, :1]).all():
-        return np.zeros(len(found.score), np.int32)
+    _, place, count = np.unique(found.x, axis=1, return_inverse=True, return_counts=True)
+    place = place.reshape(-1)
+    if len(count) < LEAST:
+        return np.where(count[place] >= LEAST, place, -1).astype(np.int32)
     kind = "hdbscan" if importlib.util.find_spec("hdbscan") else "dbscan"
     model = fit_density(
         kind, np.ascontiguousarray(found.x), np.ones(len(found.score)), rows=ROWS,
         min_share=LEAST / len(found.score), seed=seed,
     )  # fmt: skip
-    return model.label(np.ascontiguousarray(found.x)).segment
+    group = model.label(np.ascontiguousarray(found.x)).segment
+    # To the density model rows of one place are one row; a flood of like ones is a campaign.
+    alike = (group < 0) & (count[place] >= LEAST)
+    return np.where(alike, model.k + place, group).astype(np.int32)
 
 
 def _campaign(
