@@ -35,6 +35,8 @@ from segpipe.values import Block, Floats, SegmentModel
 BEYOND_DOUBT, PARTED_P = 0.005, 0.01
 """Dip p that one border must have where the density shows one mode; and every border of centres
 that part its modes further."""
+AGREE_ALL = 0.75
+"""Adjusted Rand index on all rows that a mixture must reach: outside the cores modes are vague."""
 MODE_ROWS = 10_000
 """Distinct rows whose density is looked at."""
 
@@ -120,7 +122,10 @@ def _finer(
         return whole
     parts = judged(x, w, centres, modes, seen.x)
     rows.append(parts.row())
-    return parts if parts.sound and parts.without_valley <= whole.without_valley else whole
+    if not parts.sound or parts.without_valley > whole.without_valley:
+        return whole
+    few, many = (mixture_at(x, w, c.centres, asked.covariance, asked.seed) for c in (whole, parts))
+    return parts if many.bic < few.bic else whole
 
 
 def _by_centres(
@@ -190,12 +195,17 @@ def _fits(mixture: Mixtures, seen: Seen | None, found: dict[str, Any]) -> bool:
 
 
 def _agrees(model: SegmentModel, k: int, seen: Seen | None) -> float:
-    """Adjusted Rand index with the modes on their cores; 1 where there is nothing to compare."""
+    """Adjusted Rand index with the modes on their cores; 1 where there is nothing to compare.
+
+    0 if the rows outside the cores are torn apart: a mixture that spends itself on background.
+    """
     if seen is None or seen.likely.k == 1:
         return 1.0
     label = model.label(seen.x).segment
     tiers = [m for m in (seen.likely, seen.sure) if m.k == k] or [seen.sure]
-    return max(adjusted_rand(label[m.core], m.label[m.core]) for m in tiers)
+    best = max(tiers, key=lambda m: adjusted_rand(label[m.core], m.label[m.core]))
+    torn = adjusted_rand(label, best.label) < AGREE_ALL
+    return 0.0 if torn else adjusted_rand(label[best.core], best.label[best.core])
 
 
 def _kmeans(data: Data, asked: Request, found: dict[str, Any], at: Centres, why: str) -> Decision:

@@ -30,6 +30,9 @@ variance: gamma of Huang 1998 (k-prototypes), half of the numeric scale."""
 SKEWED, FEW_VALUES = 3.0, 10
 HEAVY = 10.0
 """Excess kurtosis above which the interquartile range replaces the standard deviation ..."""
+CLIPPED = 0.02
+"""Share of the rows beyond the bound above which they are no tail but groups, which clipping would
+join in one corner."""
 LARGEST_STD = 3.0
 """... unless the clipped column then spreads wider than this (a Cauchy column has 2.9): a column
 that is mostly constant has a tiny IQR, and by it would outweigh all others."""
@@ -202,8 +205,9 @@ def _number(number: Number, description: Description, scale: str, log: bool) -> 
 
 
 def _bounded(x: Floats, weight: Floats, centre: float, spread: float) -> bool:
-    z = np.clip((x - centre) / spread, -BOUND, BOUND)
-    return moments(z, weight).std <= LARGEST_STD
+    z = (x - centre) / spread
+    beyond = float(weight[np.abs(z) > BOUND].sum() / weight.sum())
+    return beyond <= CLIPPED and moments(np.clip(z, -BOUND, BOUND), weight).std <= LARGEST_STD
 
 
 def _category(
