@@ -11,6 +11,8 @@ from segpipe.models.merged import MergedModel, merged
 from segpipe.values import Block, Floats, Ints
 
 MICRO = 300
+EXACT_ROWS = 20_000
+"""Rows of the sample up to which Ward's tree is of the rows themselves."""
 LINKAGES = ("ward", "average", "complete", "single")
 
 
@@ -19,15 +21,16 @@ def fit_agglomerative(
 ) -> MergedModel:
     """The tree of weighted micro-clusters, cut at k; the tree stays in the model.
 
-    Tables of few distinct rows use these themselves. Weighted Ward (Lance-Williams with masses)
-    is what Ward on all rows does once it has formed the micro-clusters; scikit-learn's takes no
-    weights, so the tree is ours. ``linkage`` is one of ``LINKAGES``. DataError with fewer than k
-    distinct rows.
+    Tables of few distinct rows use these themselves, Ward up to ``EXACT_ROWS`` rows. Weighted
+    Ward (Lance-Williams with masses) is what Ward on all rows does once it has formed the
+    micro-clusters; scikit-learn's takes no weights, so the tree is ours. ``linkage`` is one of
+    ``LINKAGES``. DataError with fewer than k distinct rows.
     """
     if linkage not in LINKAGES:
         raise ConfigError(f"linkage {linkage!r} is unknown.", f"use one of {', '.join(LINKAGES)}")
-    distinct = np.unique(x.T[: 50 * micro], axis=0)
-    m = min(micro, len(distinct))
+    exact = linkage == "ward" and x.shape[1] <= EXACT_ROWS and micro == MICRO
+    distinct = np.unique(x.T if exact else x.T[: 50 * micro], axis=0)
+    m = len(distinct) if exact else min(micro, len(distinct))
     if len(distinct) < k and x.shape[1] <= 50 * micro:
         raise DataError(
             f"{k} clusters were asked for; the sample has only {len(distinct)} distinct rows.",
@@ -41,8 +44,61 @@ def fit_agglomerative(
     )
     label, _, _ = kernel.nearest(x, centres)
     mass, _ = kernel.moments(x, w, label, len(centres))
-    tree = ward(centres, mass) if linkage == "ward" else joined(centres, mass, linkage)
+    if linkage == "ward":
+        tree = (ward if m <= MICRO else chained_ward)(centres, mass)
+    else:
+        tree = joined(centres, mass, linkage)
     return merged(centres, mass, cut(tree, k), "agglomerative", linkage=tree)
+
+
+def chained_ward(points: Floats, mass: Floats) -> Floats:
+    """``ward`` of thousands of points: chains of nearest neighbours, O(m) memory, O(m^2 d) time.
+
+    Murtagh 1983: Ward's cost is reducible, so that two clusters nearest to each other may be
+    joined at once; sorted by height the joins are those of the plain algorithm.
+    """
+    m, d = points.shape
+    place = np.ascontiguousarray(points.T, np.float64).copy()
+    weight = np.maximum(mass.astype(np.float64), 1e-12)
+    alive = np.arange(m)  # slots still in use, ascending
+    chain: list[int] = []
+    joins = np.empty((max(m - 1, 0), 4))
+    for step in range(m - 1):
+        if not chain:
+            chain = [int(alive[0])]
+        while True:
+            top = chain[-1]
+            apart = np.zeros(len(alive))
+            for j in range(d):
+                apart += (place[j, alive] - place[j, top]) ** 2
+            cost = 2.0 * apart / (1.0 / weight[alive] + 1.0 / weight[top])
+            cost[np.searchsorted(alive, top)] = np.inf
+            best = int(np.argmin(cost))
+            if len(chain) > 1:
+                before = int(np.searchsorted(alive, chain[-2]))
+                if cost[before] <= cost[best]:  # the one before is as near: the two are joined
+                    best = before
+                    break
+            chain.append(int(alive[best]))
+        low, high = sorted((chain.pop(), chain.pop()))
+        both = weight[low] + weight[high]
+        joins[step] = low, high, np.sqrt(cost[best]), both
+        place[:, low] = (weight[low] * place[:, low] + weight[high] * place[:, high]) / both
+        weight[low] = both
+        alive = np.delete(alive, np.searchsorted(alive, high))
+    return _named(joins, m)
+
+
+def _named(joins: Floats, m: int) -> Floats:
+    """Joins of slots by rising height, the slots named as SciPy names clusters."""
+    order = np.argsort(joins[:, 2], kind="stable")
+    name = np.arange(m)
+    out = np.empty_like(joins)
+    for step, row in enumerate(joins[order]):
+        low, high = int(row[0]), int(row[1])
+        out[step] = [*sorted((name[low], name[high])), row[2], row[3]]
+        name[low] = m + step
+    return out
 
 
 def ward(points: Floats, mass: Floats) -> Floats:

@@ -3,7 +3,7 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from segpipe.errors import ConfigError, DataError
-from segpipe.fit.agglomerative import cut, fit_agglomerative, joined, ward
+from segpipe.fit.agglomerative import chained_ward, cut, fit_agglomerative, joined, ward
 from tests.unit.fit.blobs import blobs, block, same_partition
 
 
@@ -63,3 +63,20 @@ def test_fewer_distinct_rows_than_k():
     assert fit_agglomerative(x, np.ones(10), 2).k == 2
     with pytest.raises(DataError, match="only 2 distinct rows"):
         fit_agglomerative(x, np.ones(10), 3)
+
+
+def test_chains_of_neighbours_give_the_same_tree():
+    points = np.random.default_rng(5).normal(size=(400, 3))
+    mass = np.random.default_rng(6).integers(1, 5, 400).astype(float)
+    chained, plain = chained_ward(points, mass), ward(points, mass)
+    assert chained[:, 2:] == pytest.approx(plain[:, 2:])
+    for k in (2, 5, 40):
+        assert same_partition(cut(chained, k), cut(plain, k))
+
+
+def test_ward_of_up_to_20_000_rows_is_of_the_rows_themselves():
+    rows = np.random.default_rng(7).uniform(size=(1500, 2))
+    x = block(rows)
+    found = fit_agglomerative(x, np.ones(1500), 4).label(x).segment
+    theirs = fcluster(linkage(x.T.astype(float), "ward"), 4, "maxclust")
+    assert same_partition(found, theirs)
