@@ -89,11 +89,21 @@ def weigh_by(
         drawn = slice(len(certain), None)
         last = float(draw.first[light[-1] : light[-1] + 1].view(np.float64)[0])
         total[drawn] = count[drawn] * np.maximum(w[drawn], 1.0 / last)
-    # In the order of the hash itself, so that the first rows are a sample of the sample.
-    order = np.lexsort((second, first.view(np.float64) * w))
+    # The first rows are to be a sample of the sample: neither by rank nor by hash, since of the
+    # rows drawn the heavy ones have the higher hashes.
+    hashed = (first.view(np.float64) * w).view(np.uint64)  # whatever the unit of the weights
+    order = np.lexsort((second, first, _mixed(hashed)))
     mean = float(total.sum()) / rows
     sample = Sample(batch.take(pa.array(order)), (total / mean)[order], count[order])
     return _without(sample, column), Weights(low, high, mean)
+
+
+def _mixed(keys: Keys) -> Keys:
+    """Keys (n,) in another order that has nothing to do with the first (Steele 2014, SplitMix)."""
+    mixed = keys.copy()
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed
 
 
 def _without(sample: Sample, column: str) -> Sample:
