@@ -40,6 +40,8 @@ class Outlier:
     quantile: float | None = None
     reasons: Sequence[Mapping[str, Any]] = ()
     """feature, share (0..1), value, usual; as in the label table."""
+    note: str = ""
+    """What to bear in mind, e.g. that it is merely a big spender."""
 
 
 @dataclass(frozen=True, slots=True)

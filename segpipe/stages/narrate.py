@@ -18,6 +18,7 @@ from segpipe.lake.record import run_folder
 from segpipe.lake.uris import locate
 from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import Fitted, name_of
+from segpipe.models.lens import LensDetector
 from segpipe.report.naming import name_segments
 from segpipe.report.profile import (
     SegmentProfile,
@@ -28,6 +29,7 @@ from segpipe.report.profile import (
     separation,
 )
 from segpipe.schema import NOISE
+from segpipe.scoring.notes import note_of
 from segpipe.scoring.reasons import reasons
 from segpipe.scoring.tally import Tally
 from segpipe.stages.evidence import candidates, numbers, stability_of, validation
@@ -325,6 +327,8 @@ def _top(tally: Tally, built: Built, fitted: Fitted) -> tuple[Any, ...]:
     why = reasons(batch, x, every, fitted.scaler, fitted.model, fitted.detector).to_pylist()
     quantile = fitted.calibration.quantile(score)
     shown = told_by(built) or names[:8]
+    detector, entities = fitted.detector, fitted.detector.method == "mass"
+    scaler = detector.scaler if isinstance(detector, LensDetector) else fitted.scaler
     return tuple(
         Outlier(
             {name: _readable(built, name, row[name]) for name in shown},
@@ -332,6 +336,7 @@ def _top(tally: Tally, built: Built, fitted: Fitted) -> tuple[Any, ...]:
             float(score[i]),
             float(quantile[i]),
             why[i] or (),
+            note_of(why[i] or (), scaler) if entities else "",
         )
         for i, row in enumerate(rows)
     )
