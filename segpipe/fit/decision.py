@@ -11,9 +11,11 @@ from segpipe.fit import evidence as facts
 from segpipe.fit import quality
 from segpipe.fit.agglomerative import fit_agglomerative
 from segpipe.fit.bisecting import fit_bisecting
+from segpipe.fit.convex import AGREE, HOLLOW, SPLIT_P
 from segpipe.fit.kmeans import fit_kmeans, subset
 from segpipe.fit.lattice import spread
 from segpipe.fit.mixture import fit_mixture
+from segpipe.fit.modes import BUMPS, CONFIRMED, LIKELY, SURE
 from segpipe.fit.order import ordered
 from segpipe.models.kmeans import KMeansModel
 from segpipe.values import Block, Floats, SegmentModel
@@ -148,6 +150,13 @@ def decide(
             "dbcv_error": DBCV_ERROR,
             "noise_share": DENSITY_NOISE,
             "min_share": asked.min_share,
+            "modes_bumps": BUMPS,
+            "modes_likely": LIKELY,
+            "modes_sure": SURE,
+            "modes_confirmed_z": CONFIRMED,
+            "agreement": AGREE,
+            "hollow": HOLLOW,
+            "split_p": SPLIT_P,
         },
         **found,
     }

@@ -58,7 +58,7 @@ def by_shape(
     density, note = _hdbscan(data, asked, found, seen, modes)
     if density is not None and _preferred(density, modes, seen, found, tail):
         why = (
-            f"{found['noise_share']:.0%} of the rows are background between {density.k} groups: "
+            f"{density.k} groups of any shape, {found['noise_share']:.0%} of the rows apart: "
             f"density validity {found['dbcv']['hdbscan']:.2f}, with all rows in groups "
             f"{value:.2f}"
         )
