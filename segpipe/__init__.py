@@ -1,6 +1,7 @@
 """segpipe: segment customers and score network logs; one config, three engines, one answer.
 
-``import segpipe`` is light: engines, kernels and models load when they are used.
+``import segpipe`` is light: engines, kernels and models load when they are used. Fitting without
+labels is ``segpipe.pipeline.fit``: ``segpipe.fit`` is the package of that name.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from segpipe.estimators import GaussianMixture as GaussianMixture
     from segpipe.estimators import KMeans as KMeans
     from segpipe.estimators import OutlierScorer as OutlierScorer
-    from segpipe.pipeline import fit as fit
     from segpipe.pipeline import run as run
     from segpipe.pipeline import score as score
 
@@ -30,12 +30,11 @@ __all__ = [
     "KMeans",
     "OutlierScorer",
     "__version__",
-    "fit",
     "run",
     "score",
 ]
 
-_HOMES = dict.fromkeys(("run", "fit", "score"), "segpipe.pipeline") | dict.fromkeys(
+_HOMES = dict.fromkeys(("run", "score"), "segpipe.pipeline") | dict.fromkeys(
     (
         "DBSCAN",
         "HDBSCAN",
