@@ -41,6 +41,11 @@ CATCH_UP = 0.1
 """Nats per row behind the best start that a finalist may be."""
 SAME = 0.05
 """Root mean squared difference of the means, and of the covariances, of one optimum's runs."""
+EQUAL = 0.015
+"""Nats per row by which another start must beat the run from the best K-Means partition."""
+THIN = 2.0
+"""A component is nearly singular if its least variance is below this times REG_COVAR, which is
+then most of it."""
 PART = 16_384
 
 
@@ -56,7 +61,8 @@ def fit_mixture(
     """The likeliest of ``n_init`` EM runs; covariance ``auto`` is the type of the best BIC.
 
     ``init`` (k, d) means replace the starts. The first is the best K-Means partition;
-    of the others half are partitions by random rows, half those after Lloyd steps.
+    of the others half are partitions by random rows, half those after Lloyd steps. These win
+    only by a clear gain (EQUAL), and nearly singular runs only where there are no others.
 
     Raises
     ------
@@ -217,10 +223,7 @@ def _best_runs(
         kind: [_run(xm, wm, model, TOL, MAX_STEPS) for model in _finalists(runs[kind])]
         for kind in _contenders(runs, xs.shape[1], rows, HOPELESS)
     }
-    best = [
-        max(ends[kind], key=lambda end: end[1])[0]
-        for kind in _contenders(ends, xm.shape[1], rows, BEHIND)
-    ]
+    best = [_chosen(ends[kind]) for kind in _contenders(ends, xm.shape[1], rows, BEHIND)]
     return best if more is None else [_run(x, w, model, TOL, LAST_STEPS)[0] for model in best]
 
 
@@ -239,15 +242,43 @@ def _contenders(runs: dict[str, list[Run]], fitted: int, rows: float, margin: fl
 
 
 def _finalists(runs: Sequence[Run]) -> list[MixtureModel]:
-    """The FINALISTS likeliest runs that lead to different optima, none of them far behind."""
-    kept: list[MixtureModel] = []
+    """The FINALISTS likeliest runs that lead to different optima, none of them far behind.
+
+    The first run, that of the K-Means partition, is among them as the first if it is close.
+    """
+    runs = _sound(runs)
     best = max(level for _, level in runs)
-    for model, level in sorted(runs, key=lambda run: -run[1]):
+    kept: list[MixtureModel] = []
+    for model, level in [runs[0], *sorted(runs[1:], key=lambda run: -run[1])]:
         # The worse a start the slower it ends, and it seldom makes up for more than this.
         close = level >= best - CATCH_UP and len(kept) < FINALISTS
         if close and not any(_same(model, other) for other in kept):
             kept.append(model)
     return kept
+
+
+def _sound(runs: Sequence[Run]) -> Sequence[Run]:
+    """The runs without nearly singular components; all runs if each has some.
+
+    The likelihood has no bound where a component shrinks onto a few rows or onto a plane
+    (Day 1969), so that the likeliest of many starts tends to be such a one.
+    """
+
+    def least(model: MixtureModel) -> float:
+        return float(np.linalg.eigvalsh(model.full_covariances()).min())
+
+    return [run for run in runs if least(run[0]) >= THIN * REG_COVAR] or runs
+
+
+def _chosen(ends: Sequence[Run]) -> MixtureModel:
+    """The likeliest sound run, but the first where it is as good as equal.
+
+    Optima so close in likelihood may part the rows in quite different ways; the one next to the
+    K-Means partition has components that are seldom slivers inside of others.
+    """
+    ends = _sound(ends)
+    best = max(ends, key=lambda end: end[1])
+    return ends[0][0] if ends[0][1] >= best[1] - EQUAL else best[0]
 
 
 def _same(a: MixtureModel, b: MixtureModel) -> bool:

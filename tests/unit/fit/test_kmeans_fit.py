@@ -96,3 +96,25 @@ def test_bisecting_splits_the_largest_error_first():
     x, y = blobs([[0, 0], [1, 0], [8, 0]], [50] * 3, 0.1)
     model = fit_bisecting(x, np.ones(150), 3)
     assert model.kind == "bisecting" and same_partition(model.label(x).segment, y)
+
+
+def test_a_single_row_changes_clusters_where_both_means_move():
+    x = block([[0], [0], [2.1], [4.3]])
+    w = np.ones(4)
+    # {0, 0, 2.1}, {4.3}: 2.1 is 1.4 from .7 and 2.2 from 4.3, so that Lloyd stays (2.94);
+    # {0, 0}, {2.1, 4.3}: 2.42
+    stuck = np.array([[0.7], [4.3]])
+    assert kmeans.lloyd(x, w, stuck).ravel().tolist() == pytest.approx([0.7, 4.3])
+    assert kmeans.exchanged(x, w, stuck).ravel().tolist() == pytest.approx([0, 3.2])
+
+
+def test_exchanges_never_cost_inertia_and_end_where_lloyd_stays():
+    x, _ = blobs(SQUARE, [15] * 4, 2.0)
+    w = np.random.default_rng(3).integers(0, 4, 60).astype(float)
+    for seed in range(10):
+        (start,) = kmeans_starts(x, w, 5, 1, seed)
+        plain = kmeans.lloyd(x, w, start, 0.0)
+        better = kmeans.exchanged(x, w, plain)
+        inertia = [kmeans.KMeansModel(c).inertia(x, w) for c in (plain, better)]
+        assert inertia[1] <= inertia[0] * (1 + 1e-9)
+        assert kmeans.lloyd(x, w, better, 0.0) == pytest.approx(better, abs=1e-9)

@@ -93,10 +93,24 @@ def test_finalists_are_the_likeliest_of_different_optima():
     turned = two(4.0, shift=0.01).reordered(np.array([1, 0]))
     runs = [(two(4.0), -2.06), (turned, -2.0), (two(9.0), -2.05), (two(4.0, shift=1.0), -2.2)]
     kept = fit._finalists(runs)
-    assert kept[0] is turned
+    assert kept[0] is runs[0][0]  # the K-Means partition's run stands for its optimum
     assert [float(m.covariances[1, 0, 0]) for m in kept[1:]] == [9.0]
     many = [(two(float(i**2)), -i / 1000) for i in range(1, 9)]
     assert [float(m.covariances[1, 0, 0]) for m in fit._finalists(many)] == [1.0, 4.0, 9.0]
+
+
+def test_the_k_means_run_yields_only_to_a_clear_gain():
+    first, other = two(4.0), two(9.0)
+    assert fit._chosen([(first, -2.0), (other, -1.99)]) is first
+    assert fit._chosen([(first, -2.0), (other, -1.98)]) is other
+
+
+def test_a_component_that_shrank_onto_few_rows_wins_against_none_that_did_not():
+    sound, thin = two(4.0), two(1e-6)
+    runs = [(thin, 3.0), (sound, -2.0)]
+    assert fit._chosen(runs) is sound
+    assert fit._finalists(runs) == [sound]
+    assert fit._chosen(runs[:1]) is thin
 
 
 def test_types_far_behind_in_bic_do_not_go_on():
