@@ -29,6 +29,8 @@ FEWEST = 30
 """Distinct rows below which nothing is said of modes."""
 TREE_DIMENSIONS = 8
 """Features above which comparing all pairs is faster than a search tree."""
+FEW = 2048
+"""Rows of which all pairs are compared before the library of search trees is even loaded."""
 PAIRS = 1024
 LEAST = 1e-9
 BUMPS, MAYBE, LIKELY, SURE = 1.25, 0.0, 1.0, 2.2
@@ -169,7 +171,7 @@ def neighbours(x: Block, k: int) -> tuple[Rows, Floats]:
     """Numbers and distances (n, k) of the k nearest other rows, nearest first."""
     n = x.shape[1]
     k = min(k, n - 1)
-    if x.shape[0] <= TREE_DIMENSIONS:
+    if x.shape[0] <= TREE_DIMENSIONS and n > FEW:
         from scipy.spatial import cKDTree
 
         rows = np.ascontiguousarray(x.T, np.float64)

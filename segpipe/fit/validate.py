@@ -29,7 +29,7 @@ POINTS = 60
 REFITS, REFIT_ROWS = 4, 4_000
 MOST = 64
 """Segments whose stability is measured: halves of 4,000 rows hold too few rows of more."""
-GAP_ROWS, GAP_DRAWS, GAP_K = 600, 10, 20
+GAP_ROWS, GAP_DRAWS, GAP_K = 600, 5, 20
 
 Refit = Callable[[Block, Floats, SegmentModel], SegmentModel]
 """(x, w, model) -> the same kind of model, of these rows."""

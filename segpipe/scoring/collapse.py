@@ -1,8 +1,9 @@
 """What repeated rows weigh in the outlier reference; labels and scores are of all rows.
 
 An attack repeats itself: a flood is thousands of like connections in a minute, a scan thousands of
-like probes. Taken one by one they would be what is usual; taken as one they would be nothing. So
-``bursts`` lets a crowd of c rows weigh as much as c^(1/4) of them.
+like probes. Taken one by one they would be what is usual. So ``bursts`` lets rows that look the
+same count once. A burst whose rows look different is mostly people at work: c such rows weigh as
+c^(7/8) of them (DECISIONS.md).
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from segpipe.values import Block, Floats, Sample
 
 BURST = "burst_size"
 """Column of the sample: rows of the same ends, port, protocol and ten seconds."""
-TEMPER = 0.75
-"""A crowd of c rows weighs c^(1 - TEMPER)."""
+LOOSE = 0.125
+"""c different rows of one burst weigh c^(1 - LOOSE)."""
 
 
 def reference_weights(sample: Sample, collapse: str, x: Block) -> Floats:
     """Weight (n,) of each sampled row in the outlier reference.
 
     none: the table rows that it stands for. exact: each distinct row counts once however often
-    it occurs. bursts: by the crowd that the row is one of in the sample, the larger of its burst
-    and of the rows that equal it in ``x``, the scaled block.
+    it occurs. bursts: by the rows that equal it in ``x``, the scaled block, or by its burst,
+    whichever leaves less.
 
     The choice is a matter of meaning, not of quality: floods of like log rows must not define
     what is usual, identical customers may (``algorithms.md`` section 4).
@@ -36,8 +37,8 @@ def reference_weights(sample: Sample, collapse: str, x: Block) -> Floats:
         return np.asarray(sample.weight / np.maximum(sample.count, 1.0))
     if collapse == "none":
         return sample.weight
-    crowd = np.maximum(_burst(sample), alike(x, sample.count))
-    return np.asarray(sample.weight * crowd**-TEMPER)
+    tempered = np.minimum(1.0 / alike(x, sample.count), _burst(sample) ** -LOOSE)
+    return np.asarray(sample.weight * tempered)
 
 
 def alike(x: Block, count: Floats) -> Floats:

@@ -5,7 +5,6 @@ Nobody reads ten thousand flagged rows; a person reads ten groups with who, whom
 
 from __future__ import annotations
 
-import importlib.util
 import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,6 +33,9 @@ ROWS = 5000
 """Flagged rows that are grouped, those of lowest hash; each stands for flagged / ROWS rows."""
 LEAST = 5
 """Flagged rows of the sample that make a campaign."""
+ALIKE = 0.2
+"""Rows of one campaign are chained by steps of this, times the root of the features, in scaled
+units: a seventh of what lies between two usual rows."""
 MOST = 20
 """Campaigns that are told, the largest."""
 NAMED = 3
@@ -139,10 +141,11 @@ def _grouped(found: Flagged, seed: int) -> npt.NDArray[np.int32]:
     place = place.reshape(-1)
     if len(count) < LEAST:
         return np.where(count[place] >= LEAST, place, -1).astype(np.int32)
-    kind = "hdbscan" if importlib.util.find_spec("hdbscan") else "dbscan"
+    # Flagged rows are alike by an absolute measure, not by how the other flagged ones lie: with its
+    # own choice of scale a density model joined a scan and a flood of one demo log.
     model = fit_density(
-        kind, np.ascontiguousarray(found.x), np.ones(len(found.score)), rows=ROWS,
-        min_share=LEAST / len(found.score), seed=seed,
+        "dbscan", np.ascontiguousarray(found.x), np.ones(len(found.score)), rows=ROWS,
+        min_share=LEAST / len(found.score), seed=seed, eps=ALIKE * len(found.x) ** 0.5,
     )  # fmt: skip
     group = model.label(np.ascontiguousarray(found.x)).segment
     # To the density model rows of one place are one row; a flood of like ones is a campaign.

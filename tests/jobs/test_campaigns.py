@@ -29,12 +29,15 @@ def test_scan_and_leak_are_two_campaigns_with_their_ends(done):
     told = json.loads(Path(done.summary["campaigns"]).read_text())
     assert told["flagged"] == done.summary["outliers"]["flagged"]
     by_source = {c["src"]["commonest"][0]["value"]: c for c in told["campaigns"]}
-    scan, leak = by_source["scanner"], by_source["leaker"]
+    assert set(by_source) == {"scanner", "leaker"}
+    assert all(c["src"]["commonest"][0]["share"] == 1.0 for c in told["campaigns"])
+    scan = by_source["scanner"]
     assert scan["rows"] == 30 and scan["dst"]["values"] == 30
     assert scan["service"]["commonest"] == [{"value": "telnet", "share": 1.0}]
     assert scan["first"].startswith("2023-11-15T09:20") and scan["last"] > scan["first"]
-    # A few merely odd transfers may stand beside it.
-    assert round(leak["src"]["commonest"][0]["share"] * leak["rows"]) == 20
+    # The leak goes to two hosts, which may make it two groups.
+    leaks = [c["rows"] for c in told["campaigns"] if c is not scan]
+    assert sum(leaks) == 20
     assert sum(c["rows"] for c in told["campaigns"]) + told["alone"] == told["flagged"]
 
 

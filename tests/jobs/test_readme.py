@@ -89,7 +89,7 @@ def test_every_block_is_marked_in_a_known_way():
 def test_laptop_commands(checkout):
     said = [execute(script, checkout) for script in blocks("bash", "")]
     assert len(said) == 4
-    assert "Take K-Means" in said[3] and (checkout / "advice/advice.html").exists()
+    assert "K-Means or DBSCAN?" in said[3] and (checkout / "advice/advice.html").exists()
     assert (checkout / "labels.csv").read_text().count("\n") > 500
     assert "report.html" in said[0]
     for script in blocks("python", ""):

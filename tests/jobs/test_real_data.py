@@ -286,7 +286,7 @@ def assert_moons(engine: Engine, tmp_path: Path, rows: int, noise: float, seed: 
         "features": {"columns": ["x", "y"]},
     }
     summary, labels = run(engine, tmp_path / "out", tree, "id")
-    assert summary["model"]["kind"] in ("hdbscan", "dbscan"), summary["model"]
+    assert summary["model"]["kind"] in ("hdbscan", "dbscan", "merged"), summary["model"]
     kept = truth >= 0
     assert adjusted_rand_score(truth[kept], labels["segment_id"].to_numpy()[kept]) >= 0.97
     return math.fsum(summary["seconds"].values())

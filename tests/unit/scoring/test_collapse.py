@@ -22,17 +22,17 @@ def test_none_counts_all_and_exact_each_distinct_row_once():
     assert reference_weights(drawn, "exact", ALL_DIFFER).tolist() == [10, 10, 10]
 
 
-def test_a_burst_weighs_as_the_fourth_root_of_its_rows():
-    # All rows are drawn: 16 of one burst weigh as 2.
-    drawn = sample([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [16.0, 81.0, 1.0])
+def test_a_burst_of_different_rows_weighs_less_than_its_rows():
+    # All rows are drawn: 256 of one burst weigh as 256^(7/8) = 128.
+    drawn = sample([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [256.0, 1.0, 1.0])
     found = reference_weights(drawn, "bursts", ALL_DIFFER)
-    assert np.allclose(found * [16, 81, 1], [2, 3, 1])
+    assert np.allclose(found * [256, 1, 1], [128, 1, 1])
 
 
 def test_of_a_burst_counts_what_the_sample_is_expected_to_hold():
-    # One row of ten is drawn: of a burst of 151 rows 16, of one row itself.
-    drawn = sample([10.0, 10.0, 10.0], [1.0, 1.0, 1.0], [151.0, 1.0, np.nan])
-    assert np.allclose(reference_weights(drawn, "bursts", ALL_DIFFER), [10 / 8, 10, 10])
+    # One row of ten is drawn: of a burst of 2,551 rows 256, of one row itself.
+    drawn = sample([10.0, 10.0, 10.0], [1.0, 1.0, 1.0], [2551.0, 1.0, np.nan])
+    assert np.allclose(reference_weights(drawn, "bursts", ALL_DIFFER), [10 / 2, 10, 10])
 
 
 def test_like_rows_are_a_crowd_whatever_their_bursts():
@@ -40,7 +40,7 @@ def test_like_rows_are_a_crowd_whatever_their_bursts():
     assert alike(x, np.array([3.0, 13.0, 1.0, 1.0, 1.0])).tolist() == [16, 16, 1, 2, 2]
     drawn = sample([3.0, 13.0, 1.0], [3.0, 13.0, 1.0], [1.0, 2.0, 1.0])
     found = reference_weights(drawn, "bursts", x[:, :3])
-    assert np.allclose(found, [3 / 8, 13 / 8, 1])
+    assert np.allclose(found, [3 / 16, 13 / 16, 1])
 
 
 def test_other_words_are_refused():
