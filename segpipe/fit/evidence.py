@@ -31,6 +31,8 @@ INNER_P, INNER_ROWS = 0.01, 100
 LOPSIDED = 2.0
 
 Rows = npt.NDArray[np.intp]
+Place = Callable[[int, int, Rows, npt.NDArray[np.bool_]], Floats]
+"""(i, j, rows, which of them are of j) -> where they lie on the line from i to j."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,28 @@ class Border:
 
 
 def centre_borders(x: Block, w: Floats, centres: Floats) -> list[Border]:
-    """Valley test of all neighbouring centres: rows projected on the line between the two."""
+    """Valley test of all neighbouring centres: rows projected on the line between the two.
+
+    A row is seen from a border that it had no part in: its own centre is the mean of the others.
+    With many features and few rows each row pulls its centre towards itself, and rows of one
+    Gaussian (400 of 200 features) keep clear of any border that they have drawn themselves.
+    """
     first, second = _two_least(kernel.distances(x, centres))
+    mass = np.bincount(first, w, len(centres))
 
-    def axis(i: int, j: int) -> Floats:
-        return np.asarray(centres[j] - centres[i])
+    def place(i: int, j: int, rows: Rows, of_j: npt.NDArray[np.bool_]) -> Floats:
+        line = np.asarray(centres[j] - centres[i], np.float64)
+        along, apart = _along(x, rows, line, centres[i]), float(line @ line)
+        own = np.where(of_j, apart - along, along)  # from the row's centre towards the other
+        total = np.where(of_j, mass[j], mass[i])
+        pull = w[rows] / np.maximum(total - w[rows], w[rows])
+        off = _from(x, rows, centres[i], centres[j], of_j)
+        reach = np.sqrt(np.maximum(apart + 2.0 * pull * own + np.square(pull) * off, 1e-300))
+        # Signed distance from the border half-way between the other centre and the rest of its own
+        depth = (apart - 2.0 * own - (pull * pull + 2.0 * pull) * off) / (2.0 * reach)
+        return np.where(of_j, depth, -depth)
 
-    return _borders(x, w, first, second, axis)
+    return _borders(x, w, first, second, place)
 
 
 def mixture_borders(x: Block, w: Floats, model: MixtureModel) -> list[Border]:
@@ -69,10 +86,11 @@ def mixture_borders(x: Block, w: Floats, model: MixtureModel) -> list[Border]:
     first, second = _two_least(-_log_joint(model, x))
     full = model.full_covariances()
 
-    def axis(i: int, j: int) -> Floats:
-        return np.linalg.solve(full[i] + full[j], model.means[j] - model.means[i])
+    def place(i: int, j: int, rows: Rows, _: npt.NDArray[np.bool_]) -> Floats:
+        line = np.linalg.solve(full[i] + full[j], model.means[j] - model.means[i])
+        return _along(x, rows, line, np.zeros(len(line)))
 
-    return _borders(x, w, first, second, axis)
+    return _borders(x, w, first, second, place)
 
 
 def groups(k: int, borders: Sequence[Border]) -> Ints:
@@ -190,9 +208,7 @@ def as_json(value: Any) -> Any:
     return value
 
 
-def _borders(
-    x: Block, w: Floats, first: Ints, second: Ints, axis: Callable[[int, int], Floats]
-) -> list[Border]:
+def _borders(x: Block, w: Floats, first: Ints, second: Ints, place: Place) -> list[Border]:
     low, high = np.minimum(first, second), np.maximum(first, second)
     code = low.astype(np.int64) << 32 | high
     found = []
@@ -203,12 +219,24 @@ def _borders(
         of_j = first[rows] == j
         if i == j or size < least or min(of_j.sum(), (~of_j).sum()) < SIDE_ROWS:
             continue
-        direction = axis(i, j)
-        t = np.zeros(len(rows))
-        for f in range(x.shape[0]):
-            t += direction[f] * x[f, rows]
-        found.append(Border(i, j, int(size), _valley_p(t, w[rows], of_j)))
+        found.append(Border(i, j, int(size), _valley_p(place(i, j, rows, of_j), w[rows], of_j)))
     return found
+
+
+def _along(x: Block, rows: Rows, line: Floats, origin: Floats) -> Floats:
+    """Inner product of the rows, seen from ``origin``, with ``line``; features in order."""
+    t = np.zeros(len(rows))
+    for f in range(x.shape[0]):
+        t += line[f] * (x[f, rows] - origin[f])
+    return t
+
+
+def _from(x: Block, rows: Rows, at_i: Floats, at_j: Floats, of_j: npt.NDArray[np.bool_]) -> Floats:
+    """Squared distance of the rows to their own of two centres; features in order."""
+    t = np.zeros(len(rows))
+    for f in range(x.shape[0]):
+        t += np.square(x[f, rows] - np.where(of_j, at_j[f], at_i[f]))
+    return t
 
 
 def _valley_p(t: Floats, w: Floats, upper: npt.NDArray[np.bool_]) -> float:

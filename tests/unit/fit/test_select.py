@@ -149,3 +149,11 @@ def test_the_k_means_path_imports_neither_scikit_learn_nor_pandas():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("n", "d", "seed"), [(400, 200, 3), (1_000, 200, 0), (3_000, 40, 0)])
+def test_one_gaussian_of_many_features_has_no_segments(n, d, seed):
+    """Rows that pull their own centre keep clear of its border; seen without them none dips."""
+    x = np.random.default_rng([seed, n, d]).normal(size=(d, n)).astype(np.float32)
+    chosen = select(x, np.ones(n))
+    assert (chosen.k, chosen.natural) == (1, False)
