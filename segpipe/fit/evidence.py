@@ -76,7 +76,7 @@ def centre_borders(x: Block, w: Floats, centres: Floats) -> list[Border]:
         reach = np.sqrt(np.maximum(apart + 2.0 * pull * own + np.square(pull) * off, 1e-300))
         # Signed distance from the border half-way between the other centre and the rest of its own
         depth = (apart - 2.0 * own - (pull * pull + 2.0 * pull) * off) / (2.0 * reach)
-        return np.where(of_j, depth, -depth)
+        return np.asarray(np.where(of_j, depth, -depth))
 
     return _borders(x, w, first, second, place)
 
