@@ -35,6 +35,9 @@ from segpipe.values import Block, Floats, SegmentModel
 BEYOND_DOUBT, PARTED_P = 0.005, 0.01
 """Dip p that one border must have where the density shows one mode; and every border of centres
 that part its modes further."""
+STEADY, OPEN = 0.95, 0.25
+"""Where rows are too few for sure modes: Jaccard that every cluster keeps on half of the rows, and
+the share of the borders that may then be without a valley."""
 AGREE_ALL = 0.75
 """Adjusted Rand index on all rows that a mixture must reach: outside the cores modes are vague."""
 MODE_ROWS = 10_000
@@ -77,12 +80,16 @@ def centre_candidate(
     if seen is None:
         plain = Centres(sweep.centres, sweep.borders, sweep.shape, 1.0, 0)
         return plain if split else None
+    steady = seen.sure.k < 2 and _steady(sweep)
+    split = split or steady
     rows: list[dict[str, object]] = []
     found["centres"] = rows
     if split and sweep.k >= seen.likely.k:
         swept = judged(x, w, sweep.centres, seen.likely, seen.x)
         rows.append(swept.row())
         if swept.sound and (sweep.k == seen.likely.k or _further(swept, seen, asked)):
+            return swept
+        if swept.sound and steady and any(b.p <= BEYOND_DOUBT for b in swept.borders):
             return swept
     for modes in (seen.likely, seen.sure)[: 1 + (seen.likely.k > seen.sure.k)]:
         if modes.k >= 2:
@@ -92,6 +99,18 @@ def centre_candidate(
             if candidate.sound:
                 return _finer(x, w, candidate, modes, seen, asked, rows)
     return None
+
+
+def _steady(sweep: Sweep) -> bool:
+    """Whether each cluster is found again in halves, and few borders lack a valley.
+
+    Of four borders of some fifty rows each, one may look level by chance, and with few rows two
+    modes at the finest scale are as likely chance: that is no reason to give five clear clusters
+    up. Parts of one mode are not found again.
+    """
+    row = next((r for r in sweep.table if r["k"] == sweep.k), {})
+    level = sum(not b.valley for b in sweep.borders)
+    return min(row.get("stability", (0.0,))) >= STEADY and level <= OPEN * len(sweep.borders)
 
 
 def _further(at: Centres, seen: Seen, asked: Request) -> bool:
@@ -214,6 +233,11 @@ def _kmeans(data: Data, asked: Request, found: dict[str, Any], at: Centres, why:
 
 
 def _proof(at: Centres, seen: Seen | None) -> str:
+    if seen is not None and at.k > seen.likely.k and at.without_valley:
+        return (
+            f"each found again in halves of the rows, {at.without_valley} of {len(at.borders)} "
+            "borders without a valley"
+        )
     if seen is None or at.k > seen.likely.k:
         return "with a valley at every border"
     return f"each a mode of the density (agreement {at.agreement:.2f})"

@@ -2,7 +2,7 @@
 
 Two features of equal variance that hardly correlate have no first axis to speak of: their
 correlation of .01 becomes -.01 with the next rows, and the axis turns by a right angle. So the
-axis is a smooth function of the covariance: its 8th power applied to one direction in the space
+axis is a smooth function of the covariance: its 4th power applied to one direction in the space
 of the features. Where the first variance is .75 of the second or less that is the first
 eigenvector to a degree; where both are equal it stays with the first features.
 """
@@ -16,7 +16,7 @@ from segpipe.values import Block, Floats, SegmentModel
 
 DIGITS = 6
 """Projections and coordinates are compared to so many decimals, so that a tie stays a tie."""
-POWER = 8
+POWER = 4
 FEW = 0.05
 """A tie is no wider than this share of all projections, however few rows there are."""
 LIKE = 0.7

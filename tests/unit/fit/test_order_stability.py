@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segpipe.fit.order import ordered, principal_axis
+from segpipe.fit.order import _leading, ordered, principal_axis
 from segpipe.fit.stability import jaccard, stability
 from segpipe.models.kmeans import KMeansModel
 from tests.unit.fit.blobs import blobs, block
@@ -79,3 +79,9 @@ def test_order_does_not_depend_on_the_order_of_the_rows():
         rows = np.random.default_rng(seed).permutation(300)
         again = ordered(model, np.ascontiguousarray(x[:, rows]), np.ones(300))
         assert again.centres.tolist() == expected
+
+
+def test_an_axis_of_two_like_variances_turns_little():
+    # the first eigenvectors of [[1, c], [c, .9]], c = .02 and -.02, are 21.8 degrees apart
+    one, other = (_leading(np.array([[1, c], [c, 0.9]])) for c in (0.02, -0.02))
+    assert np.degrees(np.arccos(one @ other)) < 7
