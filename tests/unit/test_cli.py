@@ -41,7 +41,8 @@ def test_a_small_run_loads_neither_a_compiler_nor_another_library_than_ours(tmp_
     code = (
         "import sys\nfrom segpipe.cli import main\n"
         "try: main(['run', 'c.yaml'])\nexcept SystemExit as e: assert e.code == 0\n"
-        "heavy = {'pyspark','dask','numba','sklearn','scipy.spatial','pandas','deltalake'}\n"
+        "heavy = {'pyspark','dask','numba','sklearn','scipy.spatial','pandas','deltalake',"
+        "'matplotlib'}\n"
         "print('loaded', sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(  # noqa: PLW1510
