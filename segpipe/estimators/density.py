@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,9 +36,9 @@ class _Density(Segmenter):
         assert isinstance(model, DensityModel)
         return model
 
+    @abstractmethod
     def _asked(self) -> Mapping[str, Any]:
         """Settings given by the user, by ``fit_density``'s names."""
-        raise NotImplementedError
 
     def _decide(self, given: Prepared, config: Config) -> Decision:
         asked = {name: value for name, value in self._asked().items() if value is not None}

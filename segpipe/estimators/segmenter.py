@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import (
-    ClusterMixin,
-)
+from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
 from segpipe import schema
@@ -25,7 +24,7 @@ from segpipe.stages import learn
 from segpipe.values import Block, Ints
 
 
-class Segmenter(ClusterMixin, Estimator):  # type: ignore[misc]
+class Segmenter(ClusterMixin, Estimator, ABC):  # type: ignore[misc]
     """Base: fits by the stages of ``segpipe run``, labels with the frozen model.
 
     Attributes
@@ -43,8 +42,9 @@ class Segmenter(ClusterMixin, Estimator):  # type: ignore[misc]
     labels_: Ints
     notes_: list[str]
 
+    @abstractmethod
     def _fit_section(self) -> Mapping[str, Any]:
-        raise NotImplementedError
+        """The config's section ``fit`` that the parameters amount to."""
 
     def _decide(self, given: Prepared, config: Config) -> Decision:
         """The model on the sample."""
