@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.errors import ConfigError
+from segpipe.fit.agglomerative import fit_agglomerative
 from segpipe.fit.convex import AGREE, adjusted_rand
 from segpipe.fit.decision import (
     DBCV_ERROR,
@@ -19,13 +20,13 @@ from segpipe.fit.decision import (
 )
 from segpipe.fit.fallback import by_density
 from segpipe.fit.kmeans import fit_kmeans
-from segpipe.fit.modes import Modes, Seen, confirmed_modes
+from segpipe.fit.modes import Modes, Seen, confirmed_modes, find_modes
 from segpipe.fit.sweep import Sweep
 from segpipe.fit.thinning import distinct
 from segpipe.kernels import nearest as kernel
 from segpipe.models.density import DensityModel
 from segpipe.models.merged import MergedModel, merged
-from segpipe.values import Floats
+from segpipe.values import Block, Floats, SegmentModel
 
 MICRO, ROWS_EACH, LEAST_MICRO = 300, 8, 4
 """Micro-clusters in all, rows that each should have, and how many every group has."""
@@ -67,7 +68,7 @@ def by_shape(
     found["runner_up"] = (
         {"kind": "kmeans", "k": sweep.k} if density is None else {"kind": "hdbscan", "k": density.k}
     )
-    model = joined(data, modes, seen, asked)
+    model = joined(data.x, data.w, modes, seen, asked.unit, asked.seed)
     why = (
         f"the density has {k} modes of shapes that neither centres nor Gaussians give back: "
         f"{len(model.mass)} micro-clusters are joined to {k} groups{note}"
@@ -99,20 +100,33 @@ def _most_valid(
     return *best, float(top)
 
 
-def joined(data: Data, modes: Modes, seen: Seen, asked: Request) -> MergedModel:
-    """Micro-clusters of every mode by itself, as many as its rows allow."""
+def regrouped(x: Block, w: Floats, k: int, min_share: float, seed: int) -> SegmentModel:
+    """The modes of ``x`` that are as many as ``k``, or nearest to it, as a merged model.
+
+    What a merged model of k groups is when it is found again in other rows.
+    """
+    places, mass = distinct(x, w)
+    seen = find_modes(places, mass, min_share)
+    if seen is None:
+        return fit_agglomerative(x, w, k, seed)
+    modes = min(seen.cuts, key=lambda m: (abs(m.k - k), -m.k))
+    return joined(x, w, modes, seen, 1.0, seed)
+
+
+def joined(x: Block, w: Floats, modes: Modes, seen: Seen, unit: float, seed: int) -> MergedModel:
+    """Micro-clusters of every mode by itself, as many as its rows allow; ``x``, ``w``: all rows."""
     centres: list[Floats] = []
     for c in range(modes.k):
         member = modes.label == c
-        rows, w = np.ascontiguousarray(seen.x[:, member]), seen.w[member]
-        share = round(MICRO * float(w.sum() / seen.w.sum()))
+        rows, mass = np.ascontiguousarray(seen.x[:, member]), seen.w[member]
+        share = round(MICRO * float(mass.sum() / seen.w.sum()))
         m = min(max(share, LEAST_MICRO), max(1, rows.shape[1] // ROWS_EACH))
-        centres.append(fit_kmeans(rows, w, m, 1, asked.seed).centres)
+        centres.append(fit_kmeans(rows, mass, m, 1, seed).centres)
     micro = np.concatenate(centres)
     group = np.repeat(np.arange(modes.k), [len(c) for c in centres]).astype(np.int32)
-    label, _, _ = kernel.nearest(data.x, micro)
-    mass = np.bincount(label, data.w, len(micro)).astype(np.float64)
-    return merged(micro, mass, group, "merged", asked.unit)
+    label, _, _ = kernel.nearest(x, micro)
+    held = np.bincount(label, w, len(micro)).astype(np.float64)
+    return merged(micro, held, group, "merged", unit)
 
 
 def _hdbscan(

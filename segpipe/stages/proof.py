@@ -14,6 +14,7 @@ from segpipe.fit.density import fit_density
 from segpipe.fit.kmeans import EVEN
 from segpipe.fit.mixture import fit_mixture
 from segpipe.fit.select import Decision
+from segpipe.fit.shapes import regrouped
 from segpipe.fit.validate import Refit, validate
 from segpipe.scoring.tally import Tally
 from segpipe.stages.learn import Described
@@ -41,7 +42,8 @@ def refit_of(min_share: float, seed: int) -> Refit:
             )
         if kind == "bisecting":
             return fit_bisecting(x, w, model.k, 1, seed)
-        # merged: groups of centres, as the tree of some hundred centres makes them
+        if kind == "merged":
+            return regrouped(x, w, model.k, min_share, seed)
         return fit_agglomerative(x, w, model.k, seed)
 
     return refit
