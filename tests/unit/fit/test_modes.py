@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from segpipe.fit.convex import adjusted_rand, from_modes, judged
+from segpipe.fit.graph import neighbours
 from segpipe.fit.lattice import spread, steps
-from segpipe.fit.modes import confirmed_modes, find_modes, neighbours
+from segpipe.fit.modes import confirmed_modes, find_modes
 from tests.unit.fit.blobs import blobs, block, same_partition
 
 
