@@ -32,6 +32,21 @@ _BLOCK = 4 << 20
 SPAN = 64 << 20
 """A plain file is read in pieces of about so many bytes; a compressed one is one piece."""
 _HEADER = b"\n#separator"
+_BOM = b"\xef\xbb\xbf"
+_STARTS = {
+    b"\x1f\x8b": ("is compressed by gzip, which its name hides", "name it ....gz."),
+    b"\x28\xb5\x2f\xfd": ("is compressed by zstd, which its name hides", "name it ....zst."),
+    b"BZh": ("is compressed by bzip2, which its name hides", "name it ....bz2."),
+    b"\x04\x22\x4d\x18": ("is compressed by lz4, which its name hides", "name it ....lz4."),
+    b"\xfd7zXZ": ("is compressed by xz, which is not read", "unpack it, or use gzip or zstd."),
+    b"PK\x03\x04": ("is a zip archive", "unpack it, or use gzip or zstd."),
+    b"PAR1": ("is a Parquet file", "source.format: parquet."),
+    b"\xff\xfe": ("is UTF-16", "convert it: iconv -f UTF-16 -t UTF-8."),
+    b"\xfe\xff": ("is UTF-16", "convert it: iconv -f UTF-16 -t UTF-8."),
+    b"[": ("is one JSON array", "write one object per line: jq -c '.[]'."),
+    b"{": ("has no whole JSON object on a line", "write one object per line: jq -c ."),
+}
+"""First bytes of files that are taken for logs -> what they are, what to do."""
 _LONGEST = 64 << 20
 """Bytes of one line beyond which a file is no log."""
 
@@ -89,6 +104,8 @@ def _opened(filesystem: pafs.FileSystem, path: str, shown: str) -> _Opened:
         for block in _blocks(source, shown):
             if zeekjson.is_json(block) and not header.names:
                 more = zeekjson.columns(block)
+                if not more:
+                    raise _no_log(shown, block)
                 known = CONN if {"id.orig_h", "id.resp_h"} <= set(more) else {}
                 names = dict.fromkeys([*known, *more])
                 fields = tuple(
@@ -101,15 +118,23 @@ def _opened(filesystem: pafs.FileSystem, path: str, shown: str) -> _Opened:
             if rows:
                 break
     if rows and not header.names:
-        raise DataError(
-            f"file {shown} is no Zeek log: it has neither a #fields line nor JSON lines.",
-            "keep the header, or read it as csv: source.format csv with options {delimiter: "
-            '"\\t", header: false, columns: [ts, uid, ...], nulls: ["-", "(empty)"]}.',
-        )
+        raise _no_log(shown, block)
     doubled = sorted({n for n in header.names if header.names.count(n) > 1})
     if doubled:
         raise DataError(f"file {shown} has several columns named {doubled}.", "rename them.")
     return _Opened(tuple(header.fields()), header.path, rows)
+
+
+def _no_log(shown: str, block: bytes) -> DataError:
+    """What a file that starts with ``block`` is instead, as far as its first bytes tell."""
+    told = next((hint for start, hint in _STARTS.items() if block.lstrip().startswith(start)), None)
+    if told is not None:
+        return DataError(f"file {shown} is no Zeek log that can be read: it {told[0]}.", told[1])
+    return DataError(
+        f"file {shown} is no Zeek log: it has neither a #fields line nor JSON lines.",
+        "keep the header, or read it as csv: source.format csv with options {delimiter: "
+        '"\\t", header: false, columns: [ts, uid, ...], nulls: ["-", "(empty)"]}.',
+    )
 
 
 def _spans(filesystem: pafs.FileSystem, info: pafs.FileInfo) -> list[Span | None]:
@@ -163,9 +188,9 @@ def _batches(
     with filesystem.open_input_file(path) as source:
         if told < start:
             source.seek(told)
-            header = _header(_blocks(source, shown))
+            header = _header(_blocks(source, shown, start=told))
         source.seek(start)
-        yield from _records(_blocks(source, shown, end - start), header, asked)
+        yield from _records(_blocks(source, shown, end - start, start), header, asked)
 
 
 def _header(blocks: Iterator[bytes]) -> Header:
@@ -179,11 +204,16 @@ def _header(blocks: Iterator[bytes]) -> Header:
     return header
 
 
-def _blocks(source: Any, shown: str, size: int | None = None) -> Iterator[bytes]:
-    """Whole lines, about ``_BLOCK`` bytes at a time; the last may lack its end."""
+def _blocks(source: Any, shown: str, size: int | None = None, start: int = 0) -> Iterator[bytes]:
+    """Whole lines, about ``_BLOCK`` bytes at a time; the last may lack its end.
+
+    ``start``: where in the file ``source`` stands.
+    """
     rest: list[bytes] = []
     while chunk := source.read(_BLOCK if size is None else min(_BLOCK, size)):
         size = None if size is None else size - len(chunk)
+        if start == 0:
+            chunk, start = chunk.removeprefix(_BOM), 1
         end = chunk.rfind(b"\n") + 1
         if end:
             yield b"".join([*rest, chunk[:end]])

@@ -21,11 +21,27 @@ def filled(column: pa.Array, marks: pa.Array) -> pa.Array:
     return pc.if_else(missing, pa.scalar(None, pa.string()), column)
 
 
+EXACT = 2.0**53
+"""Whole numbers below it are the same as integers and as floats."""
+
+
+def _digits(column: Any) -> pa.Array:
+    """Floats as text; whole ones in digits, as a column of integers alone would be spelt."""
+    text = column.cast(pa.string())
+    if not pc.any(pc.match_substring(text, "e+")).as_py():
+        return text
+    whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), EXACT))
+    digits = pc.if_else(whole, column, None).cast(pa.int64()).cast(pa.string())
+    return pc.coalesce(digits, text)
+
+
 def as_text(column: Any) -> pa.Array:
     """A column that Arrow read from JSON, as TSV would spell it: T and F, sets with commas."""
     kind = column.type
     if pa.types.is_null(kind):
         return pa.nulls(len(column), pa.string())
+    if pa.types.is_floating(kind):
+        return _digits(column)
     if pa.types.is_boolean(kind):
         return pc.if_else(column, "T", "F")
     if pa.types.is_list(kind):

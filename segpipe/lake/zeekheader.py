@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,7 +72,13 @@ class Header:
     """Columns that share the last field, parted by ``GAP``."""
 
     def told(self, lines: Iterable[str]) -> Header:
-        """The header after these ``#`` lines; unknown ones say nothing."""
+        """The header after these ``#`` lines; unknown ones say nothing.
+
+        Raises
+        ------
+        pa.ArrowInvalid
+            The separator is no single character.
+        """
         header = self
         for line in lines:
             header = header._told(line.rstrip("\r\n"))
@@ -80,7 +87,7 @@ class Header:
     def _told(self, line: str) -> Header:
         word, _, rest = line.partition(" ")
         if word == "#separator":
-            return replace(self, separator=_unescaped(rest))
+            return replace(self, separator=_separator(rest))
         word, *values = line.split(self.separator)
         if not values:
             return self
@@ -103,10 +110,15 @@ class Header:
 
 
 def _unescaped(text: str) -> str:
-    r"""``\x09`` as the character that it stands for."""
-    if text.startswith("\\x") and len(text) >= 4:
-        return chr(int(text[2:4], 16))
-    return text or " "
+    r"""Text in which ``\x09`` stands for a tab."""
+    return re.sub(r"\\x([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), text) or " "
+
+
+def _separator(text: str) -> str:
+    found = _unescaped(text)
+    if len(found) != 1 or not found.isascii():
+        raise pa.ArrowInvalid(f"its #separator {text!r} is no single ASCII character")
+    return found
 
 
 def declared(name: str, kind: str) -> pa.Field:

@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pajson
 
-from segpipe.lake.zeekcells import as_text, filled, one_chunk
+from segpipe.lake.zeekcells import EXACT, as_text, filled, one_chunk
 from segpipe.lake.zeekheader import MISSING
 from segpipe.schema import LINE
 
@@ -63,7 +64,7 @@ def _again(
     try:
         return _read(block, asked)
     except pa.ArrowInvalid:
-        flat = [dict(_leaves("", value)) for value in objects]
+        flat = [_row(value) for value in objects]
         names = dict.fromkeys(name for row in flat for name in row)
         marks = pa.array(MISSING)
         cells = [filled(pa.array([r.get(n) for r in flat], pa.string()), marks) for n in names]
@@ -71,12 +72,16 @@ def _again(
 
 
 def _read(block: bytes, asked: Collection[str] | None) -> pa.RecordBatch:
-    table = pajson.read_json(
-        io.BytesIO(block),
-        read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
-    )
+    table = _table(block, None)
+    # Texts that look like times would be respelt, and only where all of a block do.
+    texts = pa.schema([f.with_type(_untimed(f.type)) for f in table.schema])
+    if texts != table.schema:
+        table = _table(block, texts)
     while any(pa.types.is_struct(kind) for kind in table.schema.types):
         table = table.flatten()
+    doubled = len(set(table.column_names)) < len(table.column_names)
+    if doubled or any(_rounded(column) for column in table.columns):
+        raise pa.ArrowInvalid("values must be read one by one")
     if asked is not None:
         known = [name for name in table.column_names if name in asked]
         table = table.select(known or table.column_names[:1])
@@ -85,13 +90,48 @@ def _read(block: bytes, asked: Collection[str] | None) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(cells, names=table.column_names)
 
 
-def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, str | None]]:
-    """(name, text) of a JSON value, as ``_read`` would give them."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _leaves(f"{prefix}.{name}" if prefix else name, inner)
-    else:
-        yield prefix, _text(value)
+def _table(block: bytes, schema: pa.Schema | None) -> pa.Table:
+    return pajson.read_json(
+        io.BytesIO(block),
+        read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
+        parse_options=pajson.ParseOptions(explicit_schema=schema),
+    )
+
+
+def _untimed(kind: pa.DataType) -> pa.DataType:
+    """``kind`` with text in place of times, at any depth."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_untimed(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_untimed(kind.value_type))
+    return pa.string() if pa.types.is_temporal(kind) else kind
+
+
+def _rounded(column: pa.ChunkedArray) -> bool:
+    """Whether integers that a fraction among their neighbours made floats may have lost digits."""
+    if not pa.types.is_floating(column.type):
+        return False
+    return bool(pc.any(pc.greater_equal(pc.abs(column), EXACT)).as_py())
+
+
+def _row(value: dict[str, Any]) -> dict[str, str | None]:
+    """The texts of an object; of a name that is there nested and with dots, the latter's."""
+    texts: dict[str, str | None] = {}
+    for name, text in _leaves("", value):
+        if texts.get(name) is None:
+            texts[name] = text
+    return texts
+
+
+def _leaves(prefix: str, value: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """(name, text) of an object's values, as ``_read`` would give them; nested ones last."""
+    inside = {f"{prefix}{name}": inner for name, inner in value.items()}
+    for name, inner in inside.items():
+        if not isinstance(inner, dict):
+            yield name, _text(inner)
+    for name, inner in inside.items():
+        if isinstance(inner, dict):
+            yield from _leaves(f"{name}.", inner)
 
 
 def _text(value: Any) -> str | None:
@@ -102,5 +142,5 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "T" if value else "F"
     if isinstance(value, float):
-        return str(pa.scalar(value).cast(pa.string()).as_py())
+        return str(as_text(pa.array([value]))[0])
     return str(value)

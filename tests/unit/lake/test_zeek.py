@@ -263,3 +263,61 @@ def test_a_table_may_have_a_column_of_its_own_called_line() -> None:
     batch = pa.RecordBatch.from_pydict({"_line": ["a", None], "x": [1.0, 2.0]}, schema=schema)
     assert contract.accept(batch).column("source___line").to_pylist() == ["a", None]
     assert contract.take(batch)[0].rows_rejected == 0
+
+
+@pytest.mark.parametrize("separator", ["||", "\\x7c\\x7c", "\\xZZ", "§"])
+def test_separators_that_no_reader_can_follow_are_refused(tmp_path: Path, separator: str) -> None:
+    (tmp_path / "conn.log").write_text(f"#separator {separator}\n#fields\tts\n1\n")
+    with pytest.raises(DataError, match="#separator") as caught:
+        open_table(str(tmp_path), "zeek")
+    assert caught.value.code == 65
+
+
+@pytest.mark.parametrize("text", [log(FIRST), json.dumps(OBJECTS[0]) + "\n"])
+def test_a_byte_order_mark_is_no_part_of_the_log(tmp_path: Path, text: str) -> None:
+    plain, marked = tmp_path / "plain.log", tmp_path / "marked.log"
+    plain.write_text(text)
+    marked.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert rows(marked) == rows(plain)
+
+
+@pytest.mark.parametrize(
+    ("start", "hint"),
+    [
+        (gzip.compress(b"x"), "name it ....gz"),
+        (log(FIRST).encode("utf-16"), "iconv -f UTF-16"),
+        (b"[" + json.dumps(OBJECTS[0]).encode() + b"]", "jq -c '.[]'"),
+        (json.dumps(OBJECTS[0], indent=1).encode(), "jq -c ."),
+    ],
+)
+def test_the_error_says_what_the_file_is_instead(tmp_path: Path, start: bytes, hint: str) -> None:
+    (tmp_path / "conn.log").write_bytes(start)
+    with pytest.raises(DataError) as caught:
+        open_table(str(tmp_path), "zeek")
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("neighbour", "value", "text"),
+    [
+        ({"a": 1.5}, 9007199254740993, "9007199254740993"),
+        ({"a": 1.5}, 15000000000000, "15000000000000"),
+        ({"b": 1}, 15000000000000, "15000000000000"),
+        ({"b": 1}, "2019-01-01", "2019-01-01"),
+        ({"a": "x"}, "2019-01-01", "2019-01-01"),
+    ],
+)
+def test_a_json_value_is_spelt_alike_whatever_its_neighbours(
+    tmp_path: Path, neighbour: dict[str, object], value: object, text: str
+) -> None:
+    place = tmp_path / "conn.log"
+    place.write_text(json.dumps({"a": value}) + "\n" + json.dumps(neighbour) + "\n")
+    assert rows(place)[0]["a"] == text
+
+
+def test_a_name_that_is_there_nested_and_with_dots_is_one_column(tmp_path: Path) -> None:
+    place = tmp_path / "conn.log"
+    both = {"id": {"orig_h": "in", "orig_p": 5}, "id.orig_h": "out"}
+    nested = {"id": {"orig_h": "in", "orig_p": 6}}
+    place.write_text(json.dumps(both) + "\n" + json.dumps(nested) + "\n")
+    assert [(r["id.orig_h"], r["id.orig_p"]) for r in rows(place)] == [("out", "5"), ("in", "6")]
