@@ -57,3 +57,8 @@ class ConfigError(SegpipeError):
     """The config or the environment cannot work (78)."""
 
     code = os.EX_CONFIG
+
+
+def said(error: BaseException) -> str:
+    """What ``error`` says, without the full stop that the sentence around it brings."""
+    return str(error).strip().removesuffix(".")

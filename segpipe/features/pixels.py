@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from segpipe.engines.protocol import Engine, Frame
-from segpipe.errors import DataError, InputMissing
+from segpipe.errors import DataError, InputMissing, said
 from segpipe.features.plan import Built, Plan, Request, unmapped
 from segpipe.features.typing import TextFacts
 from segpipe.kernels.cells import numbers
@@ -124,7 +124,8 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
         raise InputMissing(f"{path} cannot be read: {error.strerror}.") from error
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
-            f"{path} cannot be read as an image: {error}.", hint="give a PNG, JPEG or TIFF file"
+            f"{path} cannot be read as an image: {said(error)}.",
+            hint="give a PNG, JPEG or TIFF file",
         ) from error
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from segpipe.errors import DataError, InputMissing, SegpipeError, TemporaryError
+from segpipe.errors import DataError, InputMissing, SegpipeError, TemporaryError, said
 from segpipe.lake import hive
 from segpipe.lake.uris import address, is_local, locate, reading
 from segpipe.values import Fragment
@@ -46,7 +46,7 @@ def decoding(path: str) -> Iterator[None]:
         raise
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, pa.ArrowException) as error:
         raise DataError(
-            f"file {path} is no readable Parquet file (corrupt or truncated?): {error}.",
+            f"file {path} is no readable Parquet file (corrupt or truncated?): {said(error)}.",
             "restore the file or leave it out.",
         ) from error
 
@@ -201,7 +201,7 @@ def conform(batch: pa.RecordBatch, schema: pa.Schema, path: str) -> pa.RecordBat
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise DataError(
                     f"column {field.name!r} of file {path} is {array.type}, "
-                    f"which does not fit {field.type}: {error}.",
+                    f"which does not fit {field.type}: {said(error)}.",
                     "rewrite the file in the table's type.",
                 ) from error
         arrays.append(array)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.errors import ConfigError, DataError
+from segpipe.errors import ConfigError, DataError, said
 from segpipe.lake.evaluate import parse_numbers
 
 MICRO = 1_000_000
@@ -238,7 +238,7 @@ def _strptime(text: pa.Array, time_format: str) -> pa.Array:
         return pc.strptime(text, format=time_format, unit="us", error_is_null=True).cast(pa.int64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ConfigError(
-            f"source.options.time_format {time_format!r} cannot be used: {error}.",
+            f"source.options.time_format {time_format!r} cannot be used: {said(error)}.",
             "for example '%m/%d/%Y %H:%M'.",
         ) from error
 

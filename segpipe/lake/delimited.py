@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.fs as pafs
 
-from segpipe.errors import ConfigError, DataError, SegpipeError
+from segpipe.errors import ConfigError, DataError, SegpipeError, said
 from segpipe.lake import hive
 from segpipe.lake.columnar import conform
 from segpipe.lake.uris import address, is_local, locate, reading
@@ -74,7 +74,7 @@ def decoding(
                 "convert it: iconv -f ... -t UTF-8.",
             ) from error
         raise DataError(
-            f"file {shown} is no readable {kind}: {error}.",
+            f"file {shown} is no readable {kind}: {said(error)}.",
             "check source.options (delimiter, header, quote)."
             if kind == "csv"
             else "restore the file or leave it out.",

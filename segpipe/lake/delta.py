@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
-from segpipe.errors import ConfigError, InputMissing, TemporaryError
+from segpipe.errors import ConfigError, InputMissing, TemporaryError, said
 from segpipe.lake import hive
 from segpipe.lake.files import hidden
 from segpipe.lake.hive import Partition
@@ -286,9 +286,9 @@ def _same_partitioning(uri: str, table: Any, partition_by: Sequence[str]) -> Non
 def _refused(uri: str, error: Exception) -> ConfigError | TemporaryError:
     if "ermission denied" in str(error):
         return ConfigError(
-            f"Delta table {uri} cannot be written: {error}.", "grant write permission."
+            f"Delta table {uri} cannot be written: {said(error)}.", "grant write permission."
         )
-    return TemporaryError(f"Delta table {uri} could not be committed: {error}.", "retry.")
+    return TemporaryError(f"Delta table {uri} could not be committed: {said(error)}.", "retry.")
 
 
 def _widen(uri: str, table: Any, schema: pa.Schema) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from segpipe.errors import ConfigError, DataError, InputMissing
+from segpipe.errors import ConfigError, DataError, InputMissing, said
 from segpipe.lake import hive
 from segpipe.lake.columnar import footer, fragments_of, plain
 from segpipe.lake.uris import absolute, address, is_local, locate, reading
@@ -33,7 +33,8 @@ def open_delta(uri: str, options: Mapping[str, Any]) -> Table:
         ) from error
     except DeltaError as error:
         raise InputMissing(
-            f"source {uri} (version {version}) cannot be read: {error}.", "check options.version."
+            f"source {uri} (version {version}) cannot be read: {said(error)}.",
+            "check options.version.",
         ) from error
     _refuse_unread_features(table, uri)
     schema = pa.schema(table.schema().to_arrow())

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.errors import DataError
+from segpipe.errors import DataError, said
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 Partition = tuple[tuple[str, str | None], ...]
@@ -98,5 +98,5 @@ def column(values: Sequence[str | None], kind: pa.DataType, where: str) -> pa.Ar
         return text.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"a partition value of {where} is no {kind}: {error}.", "rename the folder."
+            f"a partition value of {where} is no {kind}: {said(error)}.", "rename the folder."
         ) from error

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segpipe.errors import ConfigError, DataError
+from segpipe.errors import ConfigError, DataError, said
 from segpipe.lake import hive
 from segpipe.lake.columnar import plain
 from segpipe.lake.stats import Stats
@@ -75,7 +75,7 @@ def _store(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return array.cast(kind, safe=not pa.types.is_timestamp(kind))
     except pa.ArrowInvalid as error:
         raise DataError(
-            f"a value of type {array.type} does not fit the stored type {kind}: {error}.",
+            f"a value of type {array.type} does not fit the stored type {kind}: {said(error)}.",
             "map the column to text in the source, or leave it out with target.keep.",
         ) from None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from segpipe.errors import ConfigError, InputMissing, TemporaryError
+from segpipe.errors import ConfigError, InputMissing, TemporaryError, said
 
 GONE = ("NO_SUCH_BUCKET", "NO_SUCH_KEY", "ACCESS_DENIED", "NOT_FOUND", "FORBIDDEN")
 
@@ -102,7 +102,8 @@ def storing(what: str) -> Iterator[None]:
                 f"target {what} cannot be written: {error}", "check the bucket and credentials."
             ) from error
         raise TemporaryError(
-            f"target {what} cannot be written now: {error}.", "free space or mend the store; retry."
+            f"target {what} cannot be written now: {said(error)}.",
+            "free space or mend the store; retry.",
         ) from error
 
 
@@ -127,7 +128,7 @@ def probe(uri: str) -> None:
             filesystem.create_dir(f"{path}/_segpipe", recursive=True)
         except FileNotFoundError as error:
             raise ConfigError(
-                f"target {uri} cannot be created: {error}.", "choose another target.uri."
+                f"target {uri} cannot be created: {said(error)}.", "choose another target.uri."
             ) from error
         with filesystem.open_output_stream(name) as out:
             out.write(b"segpipe")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow.fs as pafs
 
-from segpipe.errors import ConfigError, DataError, InputMissing
+from segpipe.errors import ConfigError, DataError, InputMissing, said
 
 FORMAT_VERSION = 1
 JSON_NAME = "model.json"
@@ -90,7 +90,7 @@ def load(
         document = json.loads(_read(store, posixpath.join(folder, JSON_NAME)))
         version, npz = document["format_version"], document["arrays"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}/{JSON_NAME} is no segpipe model: {error}.") from error
+        raise DataError(f"{folder}/{JSON_NAME} is no segpipe model: {said(error)}.") from error
     if version != FORMAT_VERSION:
         raise ConfigError(
             f"the model in {folder} has format version {version}; this segpipe reads "

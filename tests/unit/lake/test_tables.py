@@ -296,3 +296,10 @@ def test_other_formats_are_refused(format: str) -> None:
 def test_catalog_tables_are_left_to_the_engine() -> None:
     table = open_table("db.t", "table", where="unit > 0", names={"unit": "x"}, partitions=["d=1"])
     assert table.fragments == () and table.filters == ("(x > 0)", "`d` == '1'")
+
+
+def test_a_message_of_another_library_brings_no_second_full_stop(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 this is no footer")
+    with pytest.raises(DataError) as caught:
+        open_table(str(tmp_path), "parquet")
+    assert ".." not in caught.value.message and caught.value.message.endswith(".")
