@@ -77,7 +77,7 @@ def doctor(config: str | None) -> int:
 
 
 def _engine(config: str) -> int:
-    from segpipe.config import load
+    from segpipe.configfile import load
     from segpipe.engines.open import open_engine
 
     engine_config = load(config).engine

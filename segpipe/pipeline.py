@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from segpipe import config as configs
+from segpipe import configfile
 from segpipe.config import Config
 from segpipe.engines.protocol import Engine
 from segpipe.errors import ConfigError
@@ -283,8 +283,8 @@ def settings_of(config: Any, engine: str | Engine | None, overrides: tuple[str, 
         tree = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
         if name is not None:
             tree["engine"] = {**tree.get("engine", {}), "name": name}
-        return configs.validate(tree)
-    return configs.load(config, [*overrides, *([f"engine.name={name}"] if name else [])])
+        return configfile.validate(tree)
+    return configfile.load(config, [*overrides, *([f"engine.name={name}"] if name else [])])
 
 
 def reading_of(c: Config) -> dict[str, Any]:

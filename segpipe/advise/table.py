@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe import config as configs
+from segpipe import configfile
 from segpipe.config import Config
 from segpipe.engines.open import open_engine
 from segpipe.engines.protocol import Engine
@@ -69,7 +69,7 @@ def look_at(uri: str, columns: Sequence[str] | None, seed: int = 0) -> Seen:
         "seed": seed,
     }
     notes: list[str] = []
-    draft = configs.validate(tree, "the table")
+    draft = configfile.validate(tree, "the table")
     table = open_table(uri, draft.source.format, reading_of(draft), None, (), {})
     with (
         open_engine("local") as engine,
@@ -89,7 +89,7 @@ def look_at(uri: str, columns: Sequence[str] | None, seed: int = 0) -> Seen:
 def _seen(
     engine: Engine, table: Table, tree: dict[str, Any], notes: Sequence[str], folder: str
 ) -> Seen:
-    seen, said = _described(engine, table, configs.validate(tree, "the table"), folder)
+    seen, said = _described(engine, table, configfile.validate(tree, "the table"), folder)
     if seen.description.rows < 2:
         raise DataError("the table has one usable row; nothing can be compared with it.")
     return Seen(tree, seen, seen.description.rows, (*notes, *said))
@@ -163,7 +163,7 @@ def _without_identifiers(engine: Engine, table: Table, tree: dict[str, Any]) -> 
     if key is not None:
         tree["contract"] = {"keys": [key]}
         notes.append(f"{key} tells rows apart: it is the key, no feature")
-    c = configs.validate(tree, "the table")
+    c = configfile.validate(tree, "the table")
     plan = intake.plan_for(engine, table, c.source, c.contract, c.features)
     features = [*plan.numeric, *plan.categorical]
     if named := [name for name in features if name in likely]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from segpipe import config as configs
+from segpipe import configfile
 from segpipe.config import Config
 from segpipe.errors import DataError
 from segpipe.estimators.rows import WEIGHT, Rows
@@ -39,7 +39,7 @@ def settings(name: str, sections: Mapping[str, Mapping[str, Any]], seed: Any) ->
     tree: dict[str, Any] = {"source": {"uri": "memory"}, "target": {"uri": "memory"}}
     tree |= {key: {k: _plain(v) for k, v in part.items()} for key, part in sections.items()}
     tree["seed"] = _plain(seed)
-    return configs.validate(tree, name)
+    return configfile.validate(tree, name)
 
 
 def _plain(value: Any) -> Any:

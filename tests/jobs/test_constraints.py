@@ -12,7 +12,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from segpipe import config, pipeline
+from segpipe import configfile, pipeline
 from segpipe.engines.local import LocalEngine
 from segpipe.engines.protocol import Engine
 from segpipe.errors import ConfigError
@@ -72,7 +72,7 @@ def test_a_start_of_another_number_is_said_to_be_unused(tmp_path: Path) -> None:
 def test_models_without_a_start_refuse_one(model: str) -> None:
     tree = {"source": {"uri": "x"}, "target": {"uri": "y"}}
     with pytest.raises(ConfigError, match="warm_start starts kmeans and gmm"):
-        config.validate({**tree, "fit": {"model": model, "warm_start": "z"}})
+        configfile.validate({**tree, "fit": {"model": model, "warm_start": "z"}})
 
 
 def test_no_segment_below_the_smallest_share_with_k_given(engine: Engine, tmp_path: Path) -> None:

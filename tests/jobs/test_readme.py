@@ -25,6 +25,7 @@ import pytest
 import yaml
 
 from segpipe import config as configs
+from segpipe import configfile
 from segpipe.engines import jdk
 from segpipe.schema import LABELS
 
@@ -171,7 +172,7 @@ def test_snippets_that_are_only_shown_are_valid():
     (shop,) = blocks("yaml", "")
     tree = yaml.safe_load(shop)
     tree.pop("extends")
-    assert configs.validate(tree).features.set == "rfm"
+    assert configfile.validate(tree).features.set == "rfm"
 
 
 def test_the_config_table_has_every_key_with_its_default_first():
