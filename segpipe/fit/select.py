@@ -78,7 +78,8 @@ def select(
             "leave fit.k at auto, or choose kmeans, gmm, bisecting or agglomerative",
         )
     if isinstance(k, int) and x.shape[1] < k:
-        raise DataError(f"{k} segments were asked for; there are {x.shape[1]} rows.", "lower fit.k")
+        have = "is one row" if x.shape[1] == 1 else f"are {x.shape[1]} rows"
+        raise DataError(f"{k} segments were asked for; there {have}.", "lower fit.k")
     asked = Request(
         model, k, k_max, covariance, n_init, min_share, density_rows, warm_start, seed, unit
     )

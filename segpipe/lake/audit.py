@@ -204,6 +204,9 @@ def _range(values: pa.Array) -> tuple[Any, Any]:
     if pa.types.is_nested(values.type):
         # Lists have no order; whether they are constant is not asked.
         return (0, 1) if len(values) > values.null_count else (None, None)
+    if pa.types.is_timestamp(values.type):
+        # Python knows the years 1 to 9999 only.
+        values = values.cast(pa.int64())
     found = pc.min_max(values).as_py()
     return found["min"], found["max"]
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from segpipe.errors import DataError
 from segpipe.lake import convert
 from segpipe.lake.audit import Audit, ColumnFacts, audit_rows
 from segpipe.lake.convert import Converted, Mask, mask
@@ -43,6 +44,7 @@ _PLAIN: Mapping[str, Callable[[pa.Array], Converted]] = {
     "weight": convert.to_weight,
     "text": convert.to_text,
 }
+_LARGEST = 2**63 - 1
 Action = Literal["reject", "warn", "fail"]
 
 
@@ -135,7 +137,11 @@ class Contract:
             field = self.source.field(name)
             arrays.append(as_declared(_as(batch, name, field.type), arrow_type(field)))
         full = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-        return full if judged.good.all() else full.filter(pa.array(judged.good))
+        good = full if judged.good.all() else full.filter(pa.array(judged.good))
+        kept = [CARRIED + name for name in self.carried]
+        for name in [*self.keys, *kept]:
+            _storable(good.column(name), name.removeprefix(CARRIED))
+        return good
 
     def reject(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The bad rows of ``batch`` (all source columns) with ``reject_schema``."""
@@ -275,6 +281,24 @@ class Judged:
     def good(self) -> Mask:
         """Rows within the window without a reason."""
         return self.inside & (self.reason < 0)
+
+
+def _storable(values: pa.Array, name: str) -> None:
+    """Refuse what the label table could not hold, before anything is fitted.
+
+    Raises
+    ------
+    DataError
+        An unsigned integer beyond int64: Delta and Spark have no type for it.
+    """
+    if not pa.types.is_uint64(values.type):
+        return
+    high = pc.max(values).as_py()
+    if high is not None and high > _LARGEST:
+        raise DataError(
+            f"column {name!r} is uint64 and holds {high}; tables keep integers up to {_LARGEST}.",
+            "write it as text in the source, or leave it out: target.keep: features.",
+        )
 
 
 def _as(batch: pa.RecordBatch, name: str, kind: pa.DataType) -> pa.Array:

@@ -71,7 +71,11 @@ def _extremes(values: pa.Array) -> tuple[Any, Any]:
         # NumPy's, since NaN comes through, and they are ten times as fast as Arrow's.
         numbers = values.drop_null().to_numpy()
         return float(numbers.min()), float(numbers.max())
-    found = pc.min_max(values).as_py()
+    try:
+        found = pc.min_max(values).as_py()
+    except (OverflowError, ValueError):
+        # A time beyond the year 9999, or before the year 1.
+        return math.nan, math.nan
     return found["min"], found["max"]
 
 
@@ -90,10 +94,14 @@ def _stat(value: Any, upper: bool) -> int | float | str | None:
         # Delta keeps milliseconds: round outwards, so that no row falls outside its bounds.
         value = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
         millis = (value - _EPOCH) // timedelta(milliseconds=1)
-        if upper and _EPOCH + timedelta(milliseconds=millis) < value:
+        if upper and timedelta(milliseconds=millis) < value - _EPOCH:
             millis += 1
-        shown = _EPOCH + timedelta(milliseconds=millis)
-        return shown.strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis % 1000:03d}Z"
+        try:
+            shown = _EPOCH + timedelta(milliseconds=millis)
+        except OverflowError:
+            # The last millisecond of the year 9999, which many a table writes for "never".
+            return None
+        return shown.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, str):

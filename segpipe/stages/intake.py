@@ -273,7 +273,10 @@ def gates(taken: Intake, max_reject_share: float, fitting: bool) -> None:
     lone = taken.plan.request.keys if taken.plan.lone_key else ()
     taken.audit.check(max_reject_share, lone)
     if fitting and taken.audit.rows_used == 1:
-        raise DataError("the table has one usable row; nothing can be compared with it.")
+        raise DataError(
+            "the table has one usable row; nothing can be compared with it.",
+            "give it more rows, or label it with a fitted model: segpipe score CONFIG --model URI.",
+        )
 
 
 def _without_doubles(

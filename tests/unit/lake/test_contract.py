@@ -312,3 +312,24 @@ def test_duplicate_keys_are_found_refused_or_rejected_without_order() -> None:
     less = before.less_duplicates(duplicates.duplicated_rows(found))
     assert (less.rows_used, less.rejected) == (after.rows_used, after.rejected)
     duplicates.refuse(found.slice(0, 0))
+
+
+@pytest.mark.parametrize("role", ["key", "carried"])
+def test_an_unsigned_number_that_no_table_can_keep_is_refused_when_rows_are_judged(role):
+    values = {"u": [2**63 - 1, 2**63], "v": [1.0, 2.0]}
+    schema = pa.schema([("u", pa.uint64()), ("v", pa.float64())])
+    keys, carry = (["u"], ()) if role == "key" else ((), "all")
+    one = compile_contract(schema, [Column("v", "number")], {}, keys, carry=carry)
+    batch = pa.RecordBatch.from_pydict(values, schema)
+    with pytest.raises(DataError, match=f"'u' is uint64 and holds {2**63}") as caught:
+        one.take(batch)
+    assert caught.value.code == 65
+    assert one.take(batch.slice(0, 1))[1].column(0)[0].as_py() in (2**63 - 1, 1.0)
+
+
+def test_times_beyond_the_years_that_python_knows_have_a_range():
+    schema = pa.schema([("t", pa.timestamp("us"))])
+    far = pa.array([0, 10**18], pa.int64()).cast(pa.timestamp("us"))
+    one = compile_contract(schema, [Column("t", "any")], {})
+    (facts,) = one.audit(iter([pa.RecordBatch.from_arrays([far], schema=schema)])).columns
+    assert (facts.low, facts.high) == (0, 10**18)

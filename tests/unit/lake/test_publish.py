@@ -399,3 +399,21 @@ def test_run_ids_that_are_no_file_names(run: str) -> None:
 def test_partition_columns_that_cannot_be(by: tuple[str, ...]) -> None:
     with pytest.raises(SegpipeError):
         Writer("x", "r", by, SCHEMA)
+
+
+def test_statistics_of_times_at_the_ends_of_the_calendar(tmp_path):
+    first, last = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)
+    beyond = pa.array([10**18, 0], pa.int64()).cast(pa.timestamp("us"))
+    table = pa.RecordBatch.from_arrays(
+        [
+            pa.array([first, datetime(2024, 1, 1)], pa.timestamp("us")),
+            pa.array([last, datetime(2024, 1, 1)], pa.timestamp("us")),
+            beyond,
+        ],
+        names=["early", "never", "beyond"],
+    )
+    (file,) = Writer(str(tmp_path), "r", (), table.schema)(iter([table]))
+    told = json.loads(file.stats)
+    # A bound that cannot be written is left out: readers then skip nothing.
+    assert told["minValues"] == {"early": "0001-01-01T00:00:00.000Z"}
+    assert told["maxValues"] == {"early": "2024-01-01T00:00:00.000Z"}
