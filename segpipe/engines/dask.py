@@ -8,12 +8,9 @@ tables in the workers, which spill them to disk when memory is short.
 from __future__ import annotations
 
 import contextlib
-import functools
-import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import cloudpickle
@@ -21,12 +18,24 @@ import dask
 import dask.dataframe as dd
 import distributed
 import narwhals.stable.v2 as nw
-import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as pads
 
 from segpipe.engines import frames
 from segpipe.engines.daskcluster import connect, translated
+from segpipe.engines.dasktasks import (
+    Job,
+    Keep,
+    Native,
+    Ordered,
+    Pandas,
+    as_pandas,
+    from_pandas,
+    of_table,
+    packed,
+    reduced,
+    run,
+)
 from segpipe.engines.frames import Batches, Conform, Frame, Parts, Work
 from segpipe.engines.native import NativeFiles, native_files, native_frame, no_catalogue
 from segpipe.engines.protocol import LibraryParams, Plan
@@ -95,7 +104,7 @@ class DaskEngine:
         if self._io == "engine":
             with self._talking():
                 found = _dask_files(native_files(table, columns))
-            return native_frame(table, columns, _Native(found, _from_pandas))
+            return native_frame(table, columns, Native(found, from_pandas))
         return frames.scanned(table, columns, self.workers(), self._parts)
 
     def resolve(self, table: Table) -> Table:
@@ -130,7 +139,7 @@ class DaskEngine:
         """See ``Engine.relate``."""
         with self._talking():
             found = plan(_narwhals(self._dataframe(frame))).to_native()
-            native = _Native(found[schema.names], _from_pandas)
+            native = Native(found[schema.names], from_pandas)
         return Frame(schema, native, Work((), (Conform(schema),)))
 
     def group_map(
@@ -149,18 +158,18 @@ class DaskEngine:
             shuffled = self._dataframe(frame).shuffle(
                 on=list(keys), shuffle_method="tasks" if nested else None
             )
-        native = _Native(shuffled, _Ordered(names, frame.schema))
+        native = Native(shuffled, Ordered(names, frame.schema))
         return Frame(frame.schema, native, Work(tuple(keys))).then(fn, schema)
 
     def persist(self, frame: Frame) -> Frame:
         """See ``Engine.persist``."""
         with self._talking():
-            futures = self._submit(frame, _Keep(frame.schema))
+            futures = self._submit(frame, Keep(frame.schema))
             distributed.wait(futures)
             for future in futures:
                 if future.status != "finished":
                     future.result()
-        return Frame(frame.schema, Parts(tuple(futures), _of_table))
+        return Frame(frame.schema, Parts(tuple(futures), of_table))
 
     def fold(
         self,
@@ -218,14 +227,14 @@ class DaskEngine:
         source = frame.source
         job = self._job(frame, step)
         if isinstance(source, Parts):
-            groups = [_packed(group) for group in source.groups]
+            groups = [packed(group) for group in source.groups]
             if not groups:
                 return []
-            values = [[_packed(value)] for value in beside] or [[]] * len(groups)
+            values = [[packed(value)] for value in beside] or [[]] * len(groups)
             jobs = [job] * len(groups)
-            futures: list[Any] = self._client.map(_run, groups, jobs, values, pure=False)
+            futures: list[Any] = self._client.map(run, groups, jobs, values, pure=False)
             return futures
-        tasks = [dask.delayed(_run, pure=False)(part, job) for part in source.frame.to_delayed()]
+        tasks = [dask.delayed(run, pure=False)(part, job) for part in source.frame.to_delayed()]
         return list(self._client.compute(tasks))
 
     def _merged(self, futures: list[Any], merge: Callable[[State, State], State]) -> list[Any]:
@@ -233,99 +242,27 @@ class DaskEngine:
         blob = cloudpickle.dumps(merge)
         while len(futures) > frames.FAN_IN:
             runs = [futures[i : i + frames.FAN_IN] for i in range(0, len(futures), frames.FAN_IN)]
-            futures = [self._client.submit(_reduce, blob, run, pure=False) for run in runs]
+            futures = [self._client.submit(reduced, blob, run, pure=False) for run in runs]
         return futures
 
     def _job(self, frame: Frame, step: Callable[[Batches], Any]) -> Any:
         """The work of a part as a future: sent to a worker once, made again if that one dies."""
-        blob = cloudpickle.dumps(_Job(frame.source.open, frame.work, step))
+        blob = cloudpickle.dumps(Job(frame.source.open, frame.work, step))
         return self._client.submit(cloudpickle.loads, blob, pure=False)
 
     def _dataframe(self, frame: Frame) -> Any:
         """Rows as a dask.dataframe of Arrow types, a partition per part."""
         source = frame.source
-        job = self._job(frame, _Pandas(frame.schema))
+        job = self._job(frame, Pandas(frame.schema))
         if isinstance(source, Parts):
-            groups: Sequence[Any] = [_packed(group) for group in source.groups]
+            groups: Sequence[Any] = [packed(group) for group in source.groups]
         else:
             groups = source.frame.to_delayed()
-        meta = _pandas(frame.schema.empty_table())
+        meta = as_pandas(frame.schema.empty_table())
         if not groups:
             return dd.from_pandas(meta, npartitions=1)
-        tasks = [dask.delayed(_run, pure=False)(group, job) for group in groups]
+        tasks = [dask.delayed(run, pure=False)(group, job) for group in groups]
         return dd.from_delayed(tasks, meta=meta, verify_meta=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Native:
-    """A dask.dataframe and what turns a partition of it into batches."""
-
-    frame: Any
-    open: Callable[[pd.DataFrame], Batches]
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    open: Callable[[Any], Any]
-    work: Work
-    step: Callable[..., Any]
-
-
-def _packed(group: Any) -> Any:
-    """Bytes, so that Dask does not look for tasks inside thousands of fragments."""
-    if isinstance(group, tuple) and group and isinstance(group[0], distributed.Future):
-        return [group[0], pickle.dumps(group[1])]  # a list, in which Dask finds the future
-    return group if isinstance(group, distributed.Future) else pickle.dumps(group)
-
-
-def _run(group: Any, job: _Job, beside: Sequence[bytes] = ()) -> Any:
-    """A part, in a worker."""
-    pa.set_cpu_count(1)
-    frames.settle_memory()
-    if isinstance(group, list):
-        opened: Any = (group[0], pickle.loads(group[1]))
-    else:
-        opened = pickle.loads(group) if isinstance(group, bytes) else group
-    return job.step(job.work(job.open(opened)), *map(pickle.loads, beside))
-
-
-def _reduce(blob: bytes, states: list[Any]) -> Any:
-    return functools.reduce(cloudpickle.loads(blob), states)
-
-
-@dataclass(frozen=True, slots=True)
-class _Keep:
-    """A part as one Arrow table, whose size Dask knows and can spill."""
-
-    schema: pa.Schema
-
-    def __call__(self, batches: Batches) -> pa.Table:
-        return pa.Table.from_batches(list(batches), self.schema)
-
-
-def _of_table(table: pa.Table) -> Iterator[pa.RecordBatch]:
-    yield from table.to_batches(max_chunksize=frames.BATCH_ROWS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pandas:
-    schema: pa.Schema
-
-    def __call__(self, batches: Batches) -> pd.DataFrame:
-        return _pandas(pa.Table.from_batches(list(batches), self.schema))
-
-
-def _pandas(table: pa.Table) -> pd.DataFrame:
-    decoded = pa.table(
-        [frames.cast(c.combine_chunks(), _decoded(c.type)) for c in table.columns],
-        names=table.column_names,
-    )
-    frame: pd.DataFrame = decoded.to_pandas(types_mapper=pd.ArrowDtype)
-    return frame
-
-
-def _decoded(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _dask_files(files: NativeFiles) -> Any:
@@ -336,26 +273,6 @@ def _dask_files(files: NativeFiles) -> Any:
         # Dask makes folder columns categories unless it is told their types (dask#10353).
         dataset={"partitioning": pads.partitioning(files.folders, flavor="hive")},
     )
-
-
-def _from_pandas(part: pd.DataFrame) -> Batches:
-    yield from _of_table(_arrow(part))
-
-
-def _arrow(part: pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(part, preserve_index=False).replace_schema_metadata(None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ordered:
-    """A shuffled partition, sorted: it holds whole key groups."""
-
-    names: tuple[str, ...]
-    schema: pa.Schema
-
-    def __call__(self, part: pd.DataFrame) -> Batches:
-        conform = Conform(self.schema)
-        yield from map(conform, _of_table(frames.sort_nulls_first(_arrow(part), self.names)))
 
 
 def _narwhals(frame: Any) -> Any:

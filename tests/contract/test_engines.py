@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import collections
 import itertools
-import json
 import operator
 import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import dask
 import narwhals.stable.v2 as nw
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,10 +19,8 @@ from segpipe.engines import frames
 from segpipe.engines.open import open_engine
 from segpipe.engines.protocol import Engine
 from segpipe.errors import ConfigError, DataError, SegpipeError, TemporaryError
-from segpipe.fit.library import LibrarySpec
 from segpipe.lake.tables import open_table
-from segpipe.models.kmeans import KMeansModel
-from segpipe.values import Block, Table
+from segpipe.values import Table
 from tests.conftest import OPTIONS
 
 SCHEMA = pa.schema([("who", pa.string()), ("at", pa.int64()), ("value", pa.int64())])
@@ -373,131 +363,6 @@ def test_only_spark_has_a_catalogue(engine: Engine, engine_name: str, tmp_path: 
     assert table.schema.names == SCHEMA.names
     frame = engine.scan(table, ["who"])
     assert engine.fold(frame, records, operator.add) == [{"who": f"c{i}"} for i in range(5)]
-
-
-BLOBS = pa.schema([("a", pa.float32()), ("b", pa.float32())])
-
-
-def blobs() -> list[pa.RecordBatch]:
-    """Three tight groups of 60 around (0, 0), (8, 0), (0, 8); corners of a small square."""
-    centres = np.repeat([[0, 0], [8, 0], [0, 8]], 60, axis=0)
-    corners = np.tile([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]], (45, 1))
-    points = (centres + corners).astype(np.float32)
-    whole = pa.record_batch([points[:, 0], points[:, 1]], schema=BLOBS)
-    return [whole.slice(0, 100), whole.slice(100), whole.slice(0, 0)]
-
-
-def block(batch: pa.RecordBatch) -> Block:
-    return np.stack([batch.column(i).to_numpy() for i in range(2)]).astype(np.float32)
-
-
-LIBRARIES = {"local": "sklearn", "dask": "dask-ml", "spark": "mllib"}
-
-
-def test_library_kmeans_finds_the_centres(engine: Engine, engine_name: str) -> None:
-    frame = engine.from_batches(blobs(), BLOBS)
-    good = np.array([[1.0, 1], [7, 1], [1, 7]])
-    bad = np.array([[8.0, 0], [8.1, 0], [8.2, 0]])
-    spec = LibrarySpec(LIBRARIES[engine_name], "kmeans", 3, n_init=2, seed=1)
-    model = engine.library_fit(frame, block, spec, [bad, good])
-    assert isinstance(model, KMeansModel)
-    assert sorted(model.centres.round(6).tolist()) == [[0, 0], [0, 8], [8, 0]]
-
-
-def test_library_gaps_are_refused(engine: Engine, engine_name: str) -> None:
-    frame = engine.from_batches(blobs(), BLOBS)
-    home = LIBRARIES[engine_name]
-    refused = [LibrarySpec(name, "kmeans", 3) for name in LIBRARIES.values() if name != home]
-    refused += [LibrarySpec("dask-ml", "gmm", 3), LibrarySpec("mllib", "gmm", 3, "diag")]
-    for spec in refused:
-        with pytest.raises(ConfigError):
-            engine.library_fit(frame, block, spec, [])
-    with pytest.raises(DataError, match="1000 clusters"):
-        init = [np.zeros((1000, 2))]
-        engine.library_fit(frame, block, LibrarySpec(home, "kmeans", 1000), init)
-
-
-def test_library_mixture_and_bisecting(engine: Engine, engine_name: str) -> None:
-    if engine_name == "dask":
-        pytest.skip("dask-ml has neither: refused, see test_library_gaps_are_refused")
-    home = LIBRARIES[engine_name]
-    two = engine.from_batches(blobs()[:1], BLOBS)
-    mixture = engine.library_fit(two, block, LibrarySpec(home, "gmm", 2), [])
-    assert sorted(np.abs(mixture.means.round(3)).tolist()) == [[0, 0], [8, 0]]
-    # Each coordinate is -0.5 or 0.5 equally often: variance 0.25, no covariance.
-    assert np.allclose(mixture.covariances, 0.25 * np.eye(2), atol=1e-3)
-    frame = engine.from_batches(blobs(), BLOBS)
-    cut = engine.library_fit(frame, block, LibrarySpec(home, "bisecting", 3), [])
-    assert cut.kind == "bisecting"
-    assert sorted(cut.centres.round(6).tolist()) == [[0, 0], [0, 8], [8, 0]]
-
-
-@pytest.mark.dask
-def test_a_dask_scheduler_that_does_not_answer_is_temporary() -> None:
-    with pytest.raises(TemporaryError, match=r"127\.0\.0\.1:9"):
-        open_engine("dask", dask={"address": "tcp://127.0.0.1:9"})
-    with pytest.raises(ConfigError, match="nonsense"):
-        open_engine("dask", dask={"cluster": "nonsense.Cluster"})
-
-
-@pytest.mark.spark
-@pytest.mark.parametrize(
-    "conf", ["spark.master=spark://127.0.0.1:9", "spark.remote=sc://127.0.0.1:9"]
-)
-def test_a_spark_master_that_does_not_answer_is_temporary(conf: str) -> None:
-    key, _, value = conf.partition("=")
-    with pytest.raises(TemporaryError, match=r"127\.0\.0\.1:9"):
-        open_engine("spark", spark={key: value})
-
-
-def die(_: Iterator[pa.RecordBatch]) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.dask
-def test_dask_workers_that_die_are_temporary() -> None:
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        open_engine("dask", **OPTIONS["dask"]) as engine,
-    ):
-        frame = engine.from_batches(batches_of(1), SCHEMA)
-        with pytest.raises(TemporaryError, match="workers died"):
-            engine.fold(frame, die, operator.add)
-        assert engine.fold(frame, sizes, operator.add) == [ROWS], "the cluster works on"
-
-
-def slow(_: Iterator[pa.RecordBatch]) -> None:
-    time.sleep(600)
-
-
-@pytest.mark.dask
-def test_a_lost_dask_scheduler_is_temporary(tmp_path: Path) -> None:
-    # Tasks are unpickled on the scheduler too: both find this module through PYTHONPATH.
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    note = tmp_path / "scheduler.json"
-    place = ["--scheduler-file", str(note)]
-    dask_cli = [sys.executable, "-m", "dask"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": env}
-    scheduler = subprocess.Popen([*dask_cli, "scheduler", "--port", "0", *place], **quiet)
-    worker = subprocess.Popen([*dask_cli, "worker", "--no-nanny", *place], **quiet)
-    try:
-        deadline = time.monotonic() + 60
-        while not note.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        address = json.loads(note.read_text())["address"]
-        with open_engine("dask", dask={"address": address}) as engine:
-            frame = engine.from_batches(batches_of(1), SCHEMA)
-            assert engine.fold(frame, sizes, operator.add) == [ROWS]
-            threading.Timer(2, scheduler.kill).start()
-            started = time.monotonic()
-            with pytest.raises(TemporaryError, match="lost"):
-                engine.fold(frame, slow, operator.add)
-            assert time.monotonic() - started < 60
-    finally:
-        for process in (worker, scheduler):
-            process.kill()
-            process.wait()
 
 
 def numbered(batches: Iterator[pa.RecordBatch], name: str) -> list[tuple[str, int]]:
