@@ -47,7 +47,7 @@ def fit_agglomerative(
     if linkage == "ward":
         tree = (ward if m <= MICRO else chained_ward)(centres, mass)
     else:
-        tree = joined(centres, mass, linkage)
+        tree = linkage_tree(centres, mass, linkage)
     return merged(centres, mass, cut(tree, k), "agglomerative", linkage=tree)
 
 
@@ -130,7 +130,7 @@ def ward(points: Floats, mass: Floats) -> Floats:
     return out
 
 
-def joined(points: Floats, mass: Floats, linkage: str) -> Floats:
+def linkage_tree(points: Floats, mass: Floats, linkage: str) -> Floats:
     """SciPy-style linkage (m-1, 4) by average, complete or single distance; ties as in ``ward``.
 
     The average is over the pairs of rows that the points stand for (UPGMA with masses).
