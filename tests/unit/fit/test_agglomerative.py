@@ -3,7 +3,7 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from segpipe.errors import ConfigError, DataError
-from segpipe.fit.agglomerative import chained_ward, cut, fit_agglomerative, joined, ward
+from segpipe.fit.agglomerative import chained_ward, cut, fit_agglomerative, linkage_tree, ward
 from tests.unit.fit.blobs import blobs, block, same_partition
 
 
@@ -33,11 +33,11 @@ def test_masses_are_repeated_points():
 @pytest.mark.parametrize("kind", ["average", "complete", "single"])
 def test_other_linkages_are_scipys_and_masses_are_repeated_points(kind):
     points = np.random.default_rng(3).normal(size=(80, 3))
-    ours, theirs = joined(points, np.ones(80), kind), linkage(points, kind)
+    ours, theirs = linkage_tree(points, np.ones(80), kind), linkage(points, kind)
     assert np.allclose(ours, theirs)
     mass = np.random.default_rng(4).integers(1, 5, 80)
     repeated = linkage(np.repeat(points, mass, axis=0), kind)
-    heavy = joined(points, mass.astype(float), kind)
+    heavy = linkage_tree(points, mass.astype(float), kind)
     assert heavy[:, 2:] == pytest.approx(repeated[-79:, 2:])
 
 
