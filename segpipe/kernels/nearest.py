@@ -19,6 +19,7 @@ merged in any order. Squared errors are added up about the centres' nearest mult
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,10 @@ Singles = npt.NDArray[np.float32]
 SMALL, WARM = 1 << 17, 1 << 13
 """Multiply-adds below which NumPy beats the import of numba (a third of a second, once), and below
 which it beats a call of the loops once they are there."""
+RENT, RENT_IMPORTED = 1 << 25, 1 << 23
+"""Multiply-adds of calls above WARM that NumPy does before the loops are loaded after all: as long
+as loading takes, with numba and without. So a fit of many small steps costs at most twice the
+cheaper of both ways, whatever is still to come."""
 
 
 def _magic(bits: int) -> float:
@@ -184,9 +189,23 @@ def _empty(n: int) -> tuple[Ints, Singles, Singles]:
     return np.empty(n, np.int32), np.empty(n, np.float32), np.empty(n, np.float32)
 
 
+class _Rent:
+    """Multiply-adds that NumPy has done where the loops would have been faster."""
+
+    paid = 0
+
+    @classmethod
+    def due(cls, work: int) -> bool:
+        """Whether so much has been done that loading the loops would have paid."""
+        cls.paid += work
+        return cls.paid > (RENT_IMPORTED if "numba" in sys.modules else RENT)
+
+
 def _pays(work: int) -> bool:
     """Whether so many multiply-adds go to the compiled step; the bits are the same."""
-    return work > SMALL or (work > WARM and _tiled.cache_info().currsize > 0)
+    if work > SMALL:
+        return True
+    return work > WARM and (_tiled.cache_info().currsize > 0 or _Rent.due(work))
 
 
 def _scan(x: Block, centres: Floats, sums: Longs | None) -> tuple[Ints, Singles, Singles, bool]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segpipe.fit.validity import dbcv
+from segpipe.fit.validity import dbcv, spanning_tree
 
 
 def test_agrees_with_hdbscan_s_own_index():
@@ -33,3 +33,15 @@ def test_many_dimensions_do_not_overflow():
     x = np.concatenate([rng.normal(-3, 0.01, (400, 30)), rng.normal(3, 0.01, (400, 30))], axis=1)
     value = dbcv(x.astype(np.float32), np.repeat([0, 1], 30).astype(np.int32), np.ones(60))
     assert value > 0.5
+
+
+def test_the_spanning_tree_is_the_least_and_ties_go_to_the_first_row():
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    points = np.random.default_rng(1).normal(size=(40, 3))
+    cost = np.sqrt(np.square(points[:, None] - points).sum(axis=2))
+    ends, length = spanning_tree(cost)
+    assert length.sum() == pytest.approx(minimum_spanning_tree(cost).sum())
+    assert np.array_equal(cost[ends[0], ends[1]], length)
+    ends, length = spanning_tree(1.0 - np.eye(5))  # all pairs alike: a star around the first
+    assert ends.tolist() == [[0, 0, 0, 0], [1, 2, 3, 4]] and length.tolist() == [1.0] * 4

@@ -1,5 +1,7 @@
 """Nearest centres and exact sums: four points by hand, one answer on both paths, any order."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -223,3 +225,15 @@ def test_emulated_fused_multiply_add(sign):
     assert nearest_small.fused(a, sign * a, -sign * c) == sign * np.float32(1 + 2.0**-11)
     assert nearest_small.fused(a, sign * a, 0 * c) == sign * np.float32(1 + 2.0**-11)
     assert nearest_small.fused(np.array([tiny]), np.array([tiny]), -one * a) == -a
+
+
+def test_small_steps_are_numpy_s_until_they_have_cost_as_much_as_loading_the_loops(monkeypatch):
+    monkeypatch.setattr(kernel._Rent, "paid", 0)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    step = kernel.SMALL
+    assert not any(kernel._Rent.due(step) for _ in range(kernel.RENT // step))
+    assert kernel._Rent.due(step)
+    monkeypatch.setattr(kernel._Rent, "paid", kernel.RENT_IMPORTED)
+    assert not kernel._Rent.due(step)
+    monkeypatch.setitem(sys.modules, "numba", object())
+    assert kernel._Rent.due(step)
