@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -47,8 +45,15 @@ def service(batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
     """(n,) hash of the service; where the log names none, protocol and port stand for it."""
     have = batch.schema.names
     asked = [name for name in ("proto", "dst_port") if name in have]
-    spare = hash_rows(batch, asked, 0) if asked else np.zeros(batch.num_rows, np.uint64)
+
+    def spare(rows: pa.RecordBatch) -> npt.NDArray[np.uint64]:
+        return hash_rows(rows, asked, 0) if asked else np.zeros(rows.num_rows, np.uint64)
+
     if "service" not in have:
-        return spare
-    named: Any = batch.column("service").is_valid().to_numpy(zero_copy_only=False)
-    return np.where(named, hash_rows(batch, ["service"], 0), spare)
+        return spare(batch)
+    found = hash_rows(batch, ["service"], 0)
+    unnamed = batch.column("service").is_null()
+    rows = np.flatnonzero(unnamed.to_numpy(zero_copy_only=False))
+    if len(rows):
+        found[rows] = spare(batch.select(asked).take(pa.array(rows)))
+    return found

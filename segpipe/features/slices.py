@@ -106,16 +106,19 @@ class Slices:
         by = np.arange(len(row)) if later.all() else np.lexsort((row, part))
         at = np.full(len(flows.ts), -1, np.int64)
         at[len(at) - len(by) + by] = np.arange(len(by))
-        out = self.moving(flows, start, at, crowds)
+        moving, resting = self.moving(flows, start, at, crowds)
         part, row = part[by], row[by]
         ends = np.append(np.flatnonzero(np.diff(part, prepend=-1)), len(part)).tolist()
         for low, high in pairwise(ends):
-            columns = turned(out[low:high])
+            columns = (*turned(moving[low:high]), *resting[:, low:high])
             yield int(part[low]), [pa.array(row[low:high]), *map(_nullable, columns)]
 
 
 def _nullable(column: npt.NDArray[np.float32]) -> pa.Array:
-    return pa.array(column, from_pandas=True)
+    # The sum of numbers is a number, whatever its size: looking at it costs a tenth of a search.
+    with np.errstate(over="ignore"):
+        holes = bool(np.isnan(column.sum()))
+    return pa.array(column, from_pandas=holes)
 
 
 def turned(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

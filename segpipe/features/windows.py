@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,27 +69,29 @@ class Moving:
         some = bool(measures or crowds) or burst or BURST in wanted
         return Moving(measures, crowds, self.burst and some)
 
-    def __call__(self, flows: Flows, first: int, at: Index, crowds: Crowds) -> Any:
-        """(rows, columns) float32 of the flows with ts >= ``first``, each in row ``at`` of it.
+    def __call__(self, flows: Flows, first: int, at: Index, crowds: Crowds) -> tuple[Any, Any]:
+        """Float32 of the flows with ts >= ``first``, each in row ``at``.
 
-        ``first`` is a border between bursts.
+        (rows, columns) of the measures, because a row's are written together, and (columns, rows)
+        of the others. ``first`` is a border between bursts.
         """
         new = np.flatnonzero(flows.ts >= first)
-        shape = (len(new), len(self.names))
-        whole = (flows.known[new] == _ALL).all()
-        out = np.empty(shape, np.float32) if whole else np.full(shape, np.nan, np.float32)
-        windows(flows, first, at, tuple(self.measures.values()), out)
+        whole = bool((flows.known[new] == _ALL).all())
+        empty = np.empty if whole else partial(np.full, fill_value=np.nan)
+        moving = empty((len(new), len(self.measures)), dtype=np.float32)
+        windows(flows, first, at, tuple(self.measures.values()), moving)
+        resting = empty((len(self.names) - len(self.measures), len(new)), dtype=np.float32)
         recent, to = flows.take(new), at[new]
         keys = keys_of(recent.src, recent.dst)
         for table in dict.fromkeys(table for table, _ in self.crowds.values()):
             known = slice(None) if whole else recent.known & _BITS[table] == _BITS[table]
             said = crowds.look_up(table, keys[table][known])
-            for column, (its, kind) in enumerate(self.crowds.values(), len(self.measures)):
+            for column, (its, kind) in zip(resting, self.crowds.values(), strict=False):
                 if its == table:
-                    out[to[known], column] = said[kind]
+                    column[to[known]] = said[kind]
         if self.burst:
-            out[to, -1] = bursts(recent)
-        return out
+            resting[-1, to] = bursts(recent)
+        return moving, resting
 
 
 _BITS = {"src": 1, "dst": 2, "pair": 3}

@@ -68,7 +68,10 @@ class Flows:
     proto: Hashes
 
     def take(self, rows: npt.NDArray[np.intp]) -> Flows:
-        """Some of them."""
+        """Some of them, by rising number."""
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1:  # without a copy
+            chosen = slice(rows[0], rows[-1] + 1)
+            return Flows(*(getattr(self, name)[chosen] for name in self.__slots__))
         return Flows(*(getattr(self, name)[rows] for name in self.__slots__))
 
     def plus(self, later: Flows) -> Flows:
@@ -131,7 +134,7 @@ def windows(flows: Flows, first: int, at: Index, measures: Sequence[Measure], ou
         known = (flows.known[order] & bit) > 0
         kept = order if known.all() else order[known]
         if chosen and len(kept):
-            _one_side(flows.take(kept), first, at[kept], side, chosen, out)
+            _one_side(flows, kept, first, at, side, chosen, out)
 
 
 def bursts(flows: Flows) -> Floats:
@@ -153,24 +156,26 @@ def recent(flows: Flows, now: int) -> Flows:
 
 def _one_side(
     flows: Flows,
+    kept: npt.NDArray[np.intp],
     first: int,
     at: Index,
     side: str,
     chosen: Sequence[tuple[int, Measure]],
     out: npt.NDArray[np.float32],
 ) -> None:
-    key, other = (flows.src, flows.dst) if side == "src" else (flows.dst, flows.src)
-    small = len(key) <= SMALL
+    ends, other = (flows.src, flows.dst) if side == "src" else (flows.dst, flows.src)
+    small = len(kept) <= SMALL
     loops: Any = windows_loops if small else _compiled()
-    order, start = _grouped(key) if small else loops.group(key)
+    order, start = _grouped(ends[kept]) if small else loops.group(ends[kept])
+    rows = kept[order]
     code = _recoded if small else loops.recode
-    ts = flows.ts[order]
+    ts = flows.ts[rows]
     wanted = (ts >= first).astype(np.uint8)
     peer, port, service = (
-        code(start, values[order]) for values in (other, flows.port, flows.service)
+        code(start, values[rows]) for values in (other, flows.port, flows.service)
     )
-    shape: list[Any] = [start, ts, wanted, at[order]]
-    held: list[Any] = [peer, port, service, flows.failed[order], flows.size[order]]
+    shape: list[Any] = [start, ts, wanted, at[rows]]
+    held: list[Any] = [peer, port, service, flows.failed[rows], flows.size[rows]]
     names = [n for n in WIDTHS if any(m.window == n and m.kind < GAP for _, m in chosen)]
     slots = np.full(MEASURES * len(names), -1, np.int64)
     for column, measure in chosen:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-from segpipe.lake.uris import locate, reading, storing
+from segpipe.lake.uris import is_local, locate, reading, storing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,18 @@ class Scratch:
 
     def load(self, place: str) -> Iterator[pa.RecordBatch]:
         """The batches of a file, as they were written."""
-        filesystem, path = locate(place)
-        with reading(place), filesystem.open_input_file(path) as source:
+        with reading(place), _opened(place) as source:
             reader = pa.ipc.open_file(source)
             for number in range(reader.num_record_batches):
                 yield reader.get_batch(number)
 
     def load_one(self, place: str, number: int) -> pa.RecordBatch:
         """One of them."""
-        filesystem, path = locate(place)
-        with reading(place), filesystem.open_input_file(path) as source:
+        with reading(place), _opened(place) as source:
             return pa.ipc.open_file(source).get_batch(number)
+
+
+def _opened(place: str) -> Any:
+    """A file for reading. Local ones are mapped: columns that nobody looks at are not copied."""
+    filesystem, path = locate(place)
+    return pa.memory_map(path) if is_local(place) else filesystem.open_input_file(path)

@@ -33,9 +33,14 @@ def test_what_is_held_is_in_the_peak() -> None:
 
 
 def test_pages_are_walked_only_at_a_new_high(monkeypatch: pytest.MonkeyPatch) -> None:
-    resident, walks = [100.0], []
+    resident, walks = [100.0], list[int]()
+
+    def walked(_pids: list[int]) -> float:
+        walks.append(1)
+        return resident[0] / 2
+
     monkeypatch.setattr(meter, "resident_mb", lambda _pids: resident[0])
-    monkeypatch.setattr(meter, "proportional_mb", lambda _pids: walks.append(1) or resident[0] / 2)
+    monkeypatch.setattr(meter, "proportional_mb", walked)
     watch = _quiet()
     watch._walked, watch.peak_mb = 0.0, None
     walks.clear()
