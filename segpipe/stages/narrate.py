@@ -29,7 +29,7 @@ from segpipe.report.profile import (
     separation,
 )
 from segpipe.schema import NOISE
-from segpipe.scoring.notes import note_of
+from segpipe.scoring.notes import note_of, shift_of
 from segpipe.scoring.reasons import reasons
 from segpipe.scoring.tally import Tally
 from segpipe.stages.evidence import candidates, numbers, stability_of, validation
@@ -192,6 +192,9 @@ def scored(notes: Notes, fitted: Fitted, tally: Tally, place: str) -> None:
         "flagged": int(tally.histogram[-1]) if known else None,
         "threshold": known.threshold if known else None,
     }
+    shifted = known and shift_of(notes["outliers"]["flagged"], tally.total, known)
+    if shifted:
+        notes["warnings"].append(shifted)
 
 
 def _in_users_weight(inertia: float | None, each: float) -> float | None:

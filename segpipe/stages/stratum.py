@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from segpipe.engines.protocol import Engine
 from segpipe.errors import ConfigError
 from segpipe.features.plan import Built
@@ -47,12 +49,19 @@ def column_of(built: Built, name: str | None) -> str | None:
     Raises
     ------
     ConfigError
-        There is none of that name.
+        There is none of that name, or its values cannot be told as groups.
     """
-    if name is None or name in built.schema.names:
-        return name
-    if CARRIED + name in built.schema.names:
-        return CARRIED + name
+    if name is None:
+        return None
+    found = next((n for n in (name, CARRIED + name) if n in built.schema.names), None)
+    if found is not None:
+        kind = built.schema.field(found).type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+            raise ConfigError(
+                f"outliers.stratum: {name} is {kind}, whose values name no groups.",
+                "name a column of texts, numbers or dates",
+            )
+        return found
     known = sorted({n.removeprefix(CARRIED) for n in built.schema.names})
     raise ConfigError(
         f"outliers.stratum names {name!r}; the feature table has {', '.join(known)}.",

@@ -81,3 +81,13 @@ def test_a_stratum_that_is_not_there_is_refused(folder):
         pipeline.run(config(folder, "none", stratum="region"))
     assert caught.value.code == 78
     assert "region" in caught.value.summary["error"]["message"]
+
+
+def test_a_column_of_lists_names_no_groups(tmp_path):
+    table = rows()
+    pq.write_table(table.append_column("tags", [[["a"]] * len(table)]), tmp_path / "rows.parquet")
+    held = config(tmp_path, "lists", stratum="tags")
+    held["target"]["keep"] = "all"
+    with pytest.raises(RunFailed, match="tags is list") as caught:
+        pipeline.run(held)
+    assert caught.value.code == 78

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 
+from segpipe.models.calibration import Calibration, Tail
 from segpipe.models.inputs import Input
 from segpipe.models.scaler import Scaler
-from segpipe.scoring.notes import note_of
+from segpipe.scoring.notes import note_of, shift_of
 
 SCALER = Scaler(
     (
@@ -31,3 +33,26 @@ def reason(feature, share, value, usual="10"):
 def test_a_row_is_merely_large_if_heavy_tails_are_most_of_its_reasons(reasons, start):
     note = note_of(reasons, SCALER)
     assert note.startswith(start) and bool(note) == bool(start)
+
+
+def calibration(rows, flagged):
+    nothing = np.empty(0)
+    return Calibration(
+        "mass", rows, np.zeros(1), np.zeros(1, np.int64), nothing, Tail(0.0, 0.5, 1.0),
+        1.0, flagged, (("contamination", 0.01),),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flagged", "rows", "told"),
+    [
+        (409, 500, True),  # 5 would be usual
+        (26, 500, False),  # five times as many, but of so few rows that says little
+        (10, 1000, False),
+        (1, 1, False),
+        (1100, 20_000, True),
+        (900, 20_000, False),
+    ],
+)
+def test_a_frozen_threshold_that_flags_far_more_than_in_the_fit_is_told(flagged, rows, told):
+    assert bool(shift_of(flagged, rows, calibration(10_000, 100))) is told
