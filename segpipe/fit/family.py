@@ -25,9 +25,10 @@ from segpipe.fit.decision import (
     fit_named,
     nothing,
 )
+from segpipe.fit.evidence import as_json
 from segpipe.fit.modes import Modes, Seen, find_modes
 from segpipe.fit.shapes import by_shape
-from segpipe.fit.sweep import Mixtures, Sweep, ball_bic, mixture_at, sweep_mixtures
+from segpipe.fit.sweep import Mixtures, Sweep, ball_bic, mixture_at, mixture_of, sweep_mixtures
 from segpipe.fit.thinning import distinct
 from segpipe.kernels import nearest as kernel
 from segpipe.values import Block, Floats, SegmentModel
@@ -96,7 +97,7 @@ def centre_candidate(
             centres = from_modes(x, w, modes, seen.x, seen.w)
             candidate = judged(x, w, centres, modes, seen.x)
             rows.append(candidate.row())
-            if candidate.sound:
+            if candidate.sound and not _pieces(candidate, seen):
                 return _finer(x, w, candidate, modes, seen, asked, rows)
     return None
 
@@ -111,6 +112,12 @@ def _steady(sweep: Sweep) -> bool:
     row = next((r for r in sweep.table if r["k"] == sweep.k), {})
     level = sum(not b.valley for b in sweep.borders)
     return min(row.get("stability", (0.0,))) >= STEADY and level <= OPEN * len(sweep.borders)
+
+
+def _pieces(at: Centres, seen: Seen) -> bool:
+    """Whether long clusters, more than gaps part, touch without a valley: an arc cut in two."""
+    few = 1 < seen.clear.k < at.k
+    return few and at.shape.elongation > ELONGATED and at.without_valley > 0
 
 
 def _further(at: Centres, seen: Seen, asked: Request) -> bool:
@@ -186,15 +193,27 @@ def _by_mixture(
     data: Data, asked: Request, found: dict[str, Any], sweep: Sweep, seen: Seen | None
 ) -> Decision | None:
     """A mixture of as many components as BIC likes, if it gives the modes back."""
-    mixtures = sweep_mixtures(data.few, data.few_w, asked.k_max, asked.covariance, asked.seed)
-    gain = ball_bic(data.few, data.few_w, sweep.centres) - mixtures.bic
-    found |= {"gmm": mixtures.table, "bic_gain_per_row": gain}
+    x, w, balls = data.few, data.few_w, ball_bic(data.few, data.few_w, sweep.centres)
+    modes = None if seen is None or seen.likely.k == 1 else {seen.likely.k, seen.sure.k} - {1}
+    known: dict[int, Mixtures] = {}
+
+    def convinces(mixtures: Mixtures) -> bool:
+        gain = balls - mixtures.bic
+        found.update({"gmm": mixtures.table, "bic_gain_per_row": gain})
+        right = mixtures.k > 1 and (modes is None or mixtures.k in modes)
+        return right and mixtures.split and gain > BIC_GAIN and _fits(mixtures, seen, found)
+
+    # Mixtures of as many components as modes come first: if none of them gives the modes back,
+    # the BIC of all the others cannot help.
+    for k in sorted(modes or ()):
+        known[k] = mixture_of(x, w, k, asked.covariance, asked.seed)
+    if modes is not None and not any(convinces(m) for m in known.values()):
+        found["gmm"] |= {"bic_per_row": {str(k): as_json(m.bic) for k, m in known.items()}}
+        return None
+    mixtures = sweep_mixtures(x, w, asked.k_max, asked.covariance, asked.seed, known)
+    if not convinces(mixtures):
+        return None
     k = mixtures.k
-    counted = seen is None or k in (seen.likely.k, seen.sure.k) or seen.likely.k == 1
-    if not (k > 1 and mixtures.split and gain > BIC_GAIN and counted):
-        return None
-    if not _fits(mixtures, seen, found):
-        return None
     found["runner_up"] = {"kind": "kmeans", "k": sweep.k, "silhouette": sweep.silhouette}
     why = (
         f"{k} clusters of different shape or spread (axis ratio {sweep.shape.elongation:.1f}, "

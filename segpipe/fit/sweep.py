@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,9 @@ class Mixtures:
     """Every border has a valley."""
     table: dict[str, Any]
     model: MixtureModel | None
+
+
+NO_MIXTURE = Mixtures(1, math.inf, False, {}, None)
 
 
 def sweep_kmeans(
@@ -116,25 +120,47 @@ def sweep_kmeans(
     )
 
 
-def sweep_mixtures(x: Block, w: Floats, k_max: int, covariance: str, seed: int) -> Mixtures:
-    """BIC per row of mixtures from one component up, on at most MIXTURE_ROWS rows."""
+def sweep_mixtures(
+    x: Block,
+    w: Floats,
+    k_max: int,
+    covariance: str,
+    seed: int,
+    known: Mapping[int, Mixtures] | None = None,
+) -> Mixtures:
+    """BIC per row of mixtures from one component up, on at most MIXTURE_ROWS rows.
+
+    ``known``: what ``mixture_of`` found of some K on the same rows.
+    """
+    known = known or {}
     xs, ws = _fewer(x, w, 1, seed)
     kind = _covariance(x.shape[0], covariance)
     models, bic = {}, {}
-    for k in range(1, min(k_max, xs.shape[1] // (xs.shape[0] + 1)) + 1):
+    for k in range(1, min(k_max, _most(xs)) + 1):
         try:
-            models[k] = fit_mixture(xs, ws, k, kind, MIXTURE_STARTS, seed)
+            models[k], bic[k] = _known(known, k) or _fitted(xs, ws, k, kind, seed)
         except DataError:
             break
-        rows = float(ws.sum())
-        bic[k] = models[k].bic(total_log_likelihood(models[k], xs, ws), rows) / rows
         if k - min(bic, key=lambda c: bic[c]) >= PATIENCE:
             break
     if not bic:
-        return Mixtures(1, math.inf, False, {}, None)
+        return NO_MIXTURE
     best = min(bic.values())
     k = min(c for c in bic if bic[c] <= best + BIC_SLACK)
     return _mixtures(xs, ws, models[k], bic[k], bic, kind)
+
+
+def mixture_of(x: Block, w: Floats, k: int, covariance: str, seed: int) -> Mixtures:
+    """The mixture of k components that ``sweep_mixtures`` would fit, alone."""
+    xs, ws = _fewer(x, w, 1, seed)
+    kind = _covariance(x.shape[0], covariance)
+    if k > _most(xs):
+        return NO_MIXTURE
+    try:
+        model, bic = _fitted(xs, ws, k, kind, seed)
+    except DataError:
+        return NO_MIXTURE
+    return _mixtures(xs, ws, model, bic, {k: bic}, kind)
 
 
 def mixture_at(x: Block, w: Floats, centres: Floats, covariance: str, seed: int) -> Mixtures:
@@ -145,7 +171,7 @@ def mixture_at(x: Block, w: Floats, centres: Floats, covariance: str, seed: int)
     try:
         model = fit_mixture(xs, ws, k, kind, 1, seed, centres)
     except DataError:
-        return Mixtures(1, math.inf, False, {}, None)
+        return NO_MIXTURE
     rows = float(ws.sum())
     bic = model.bic(total_log_likelihood(model, xs, ws), rows) / rows
     return _mixtures(xs, ws, model, bic, {k: bic}, kind)
@@ -167,6 +193,23 @@ def _fewer(x: Block, w: Floats, k: int, seed: int) -> tuple[Block, Floats]:
     few = subset(x.shape[1], max(MIXTURE_ROWS, ROWS_EACH * k), seed)
     xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
     return xs, ws * (len(ws) / ws.sum())
+
+
+def _most(x: Block) -> int:
+    """Components that so many rows can hold at most."""
+    return int(x.shape[1]) // (int(x.shape[0]) + 1)
+
+
+def _fitted(x: Block, w: Floats, k: int, kind: str, seed: int) -> tuple[MixtureModel, float]:
+    """A mixture and its BIC per row; w sums to the number of rows."""
+    model = fit_mixture(x, w, k, kind, MIXTURE_STARTS, seed)
+    rows = float(w.sum())
+    return model, model.bic(total_log_likelihood(model, x, w), rows) / rows
+
+
+def _known(known: Mapping[int, Mixtures], k: int) -> tuple[MixtureModel, float] | None:
+    found = known.get(k)
+    return None if found is None or found.model is None else (found.model, found.bic)
 
 
 def _covariance(d: int, covariance: str) -> str:
