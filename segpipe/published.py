@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 from segpipe.errors import ConfigError, InputMissing
 from segpipe.lake import record
 from segpipe.lake.publish import read_labels
-from segpipe.lake.uris import absolute
+from segpipe.lake.uris import absolute, is_local, locate, reading
 
 SHOWN = 20
 
@@ -83,12 +84,15 @@ def _dash(value: Any) -> str:
 
 def report(run_or_target: str, open_: bool) -> None:
     """Print (and open) the report in a run's folder, or the newest one of a target."""
-    place = Path(absolute(run_or_target))
-    found = place / "report.html"
-    if not found.exists():
+    place = absolute(run_or_target)
+    found = f"{place}/report.html"
+    filesystem, path = locate(found)
+    with reading(found):
+        there = filesystem.get_file_info(path).is_file
+    if not there:
         with_report = [
             r["summary"]["report"]
-            for r in record.history(str(place))
+            for r in record.history(place)
             if (r.get("summary") or {}).get("report")
         ]
         if not with_report:
@@ -96,7 +100,18 @@ def report(run_or_target: str, open_: bool) -> None:
                 f"no run of {run_or_target} wrote a report.",
                 "Install the report extra: pip install 'segpipe[report]', and run again.",
             )
-        found = Path(with_report[0])
+        found = with_report[0]
     print(found)
     if open_:
-        webbrowser.open(found.as_uri())
+        webbrowser.open(_local(found).as_uri())
+
+
+def _local(report: str) -> Path:
+    """The file itself, or a copy of one in a store, which browsers cannot read."""
+    if is_local(report):
+        return Path(report)
+    filesystem, path = locate(report)
+    copy = Path(tempfile.mkdtemp(prefix="segpipe-")) / "report.html"
+    with reading(report), filesystem.open_input_stream(path) as source:
+        copy.write_bytes(source.read())
+    return copy

@@ -15,6 +15,8 @@ import pyarrow.fs as pafs
 from segpipe.errors import ConfigError, InputMissing, TemporaryError, said
 
 GONE = ("NO_SUCH_BUCKET", "NO_SUCH_KEY", "ACCESS_DENIED", "NOT_FOUND", "FORBIDDEN")
+NO_BUCKET = "To create buckets, enable"
+"""What Arrow says instead of a code where the bucket of something to write is absent."""
 
 
 def is_local(uri: str) -> bool:
@@ -97,7 +99,7 @@ def storing(what: str) -> Iterator[None]:
             raise ConfigError(
                 f"target {what} cannot be written: {error.strerror}.", "choose another target.uri."
             ) from error
-        if any(code in str(error) for code in GONE):
+        if any(code in str(error) for code in (*GONE, NO_BUCKET)):
             raise ConfigError(
                 f"target {what} cannot be written: {error}", "check the bucket and credentials."
             ) from error
