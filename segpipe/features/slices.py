@@ -13,11 +13,13 @@ import pyarrow as pa
 
 from segpipe.engines.protocol import Scratch
 from segpipe.features.records import RECORD, crowds_of, flows_of
-from segpipe.features.windows import Moving
+from segpipe.features.windows import Moving, Room
 from segpipe.kernels.crowds import Crowds
 from segpipe.kernels.windows import Flows, recent
 
 _TURNED = 512
+PIECE_ROWS = 1 << 18
+"""Rows written at once: 32 MB, which the next piece can use again."""
 _ROW = pa.field("row", pa.int32())
 
 
@@ -78,11 +80,11 @@ class Slices:
         schema = pa.schema([_ROW, *(pa.field(n, pa.float32()) for n in self.moving.names)])
 
         def written() -> Iterator[pa.RecordBatch]:
-            past = _none()
+            past, room = _none(), Room()
             for start, stop, part, row, flows in _sliced(stretch, self.scratch):
                 merged = past.plus(flows)
                 if start is not None:
-                    for number, arrays in self._columns(merged, start, part, row, crowds):
+                    for number, arrays in self._columns(merged, start, part, row, crowds, room):
                         rows = arrays[0].to_numpy()
                         told.append((number, int(rows[0]), int(rows[-1])))
                         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -100,23 +102,26 @@ class Slices:
         part: npt.NDArray[np.int32],
         row: npt.NDArray[np.int32],
         crowds: Crowds,
+        room: Room,
     ) -> Iterator[tuple[int, list[Any]]]:
         """The new rows' columns, part by part."""
         later = (part[1:] > part[:-1]) | ((part[1:] == part[:-1]) & (row[1:] > row[:-1]))
         by = np.arange(len(row)) if later.all() else np.lexsort((row, part))
         at = np.full(len(flows.ts), -1, np.int64)
         at[len(at) - len(by) + by] = np.arange(len(by))
-        moving, resting = self.moving(flows, start, at, crowds)
+        moving, resting = self.moving(flows, start, at, crowds, room)
         part, row = part[by], row[by]
         ends = np.append(np.flatnonzero(np.diff(part, prepend=-1)), len(part)).tolist()
-        for low, high in pairwise(ends):
-            columns = (*turned(moving[low:high]), *resting[:, low:high])
-            yield int(part[low]), [pa.array(row[low:high]), *map(_nullable, columns)]
+        for start_of, end in pairwise(ends):
+            for low in range(start_of, end, PIECE_ROWS):
+                high = min(low + PIECE_ROWS, end)
+                columns = (*turned(moving[low:high]), *resting[:, low:high])
+                yield int(part[low]), [pa.array(row[low:high]), *map(_nullable, columns)]
 
 
 def _nullable(column: npt.NDArray[np.float32]) -> pa.Array:
     # The sum of numbers is a number, whatever its size: looking at it costs a tenth of a search.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         holes = bool(np.isnan(column.sum()))
     return pa.array(column, from_pandas=holes)
 

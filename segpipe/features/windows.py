@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segpipe.kernels.crowds import Crowds, keys_of
 from segpipe.kernels.windows import GAP, Flows, Index, Measure, bursts, windows
@@ -22,6 +22,7 @@ from segpipe.kernels.windows_loops import (
     SIZE,
 )
 
+Singles = npt.NDArray[np.float32]
 _NEEDS = {
     PEERS: "peer",
     PEER_ENTROPY: "peer",
@@ -47,6 +48,19 @@ BURST = "burst_size"
 """Rows of the same ends, port, protocol and ten seconds of the clock."""
 
 
+@dataclass(slots=True)
+class Room:
+    """Memory of one task that its slices use in turn: new pages cost as much as what fills them."""
+
+    held: Singles = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def table(self, rows: int, columns: int) -> Singles:
+        """(rows, columns) of anything."""
+        if len(self.held) < rows * columns:
+            self.held = np.empty(rows * columns, np.float32)
+        return self.held[: rows * columns].reshape(rows, columns)
+
+
 @dataclass(frozen=True, slots=True)
 class Moving:
     """What is computed for each row from the rows around it; picklable."""
@@ -69,18 +83,22 @@ class Moving:
         some = bool(measures or crowds) or burst or BURST in wanted
         return Moving(measures, crowds, self.burst and some)
 
-    def __call__(self, flows: Flows, first: int, at: Index, crowds: Crowds) -> tuple[Any, Any]:
+    def __call__(
+        self, flows: Flows, first: int, at: Index, crowds: Crowds, room: Room
+    ) -> tuple[Any, Any]:
         """Float32 of the flows with ts >= ``first``, each in row ``at``.
 
         (rows, columns) of the measures, because a row's are written together, and (columns, rows)
-        of the others. ``first`` is a border between bursts.
+        of the others. ``first`` is a border between bursts; the former lie in ``room`` until the
+        next call with it.
         """
         new = np.flatnonzero(flows.ts >= first)
         whole = bool((flows.known[new] == _ALL).all())
-        empty = np.empty if whole else partial(np.full, fill_value=np.nan)
-        moving = empty((len(new), len(self.measures)), dtype=np.float32)
+        moving = room.table(len(new), len(self.measures))
+        resting = np.empty((len(self.names) - len(self.measures), len(new)), np.float32)
+        if not whole:
+            moving[:] = resting[:] = np.nan
         windows(flows, first, at, tuple(self.measures.values()), moving)
-        resting = empty((len(self.names) - len(self.measures), len(new)), dtype=np.float32)
         recent, to = flows.take(new), at[new]
         keys = keys_of(recent.src, recent.dst)
         for table in dict.fromkeys(table for table, _ in self.crowds.values()):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.kernels.jit import jit
-from segpipe.kernels.simd import SINGLES, choose, load, splat, store
+from segpipe.kernels.simd import SINGLES, add_whole, choose, gather, load, splat, store
 
 TILE = 256
 """Rows that go down one tree together: tree and rows stay in the first-level cache."""
@@ -49,6 +49,19 @@ def _top(rows: Any, f: Any, cut: Any, ends: Any, middle: Any, node: Any) -> None
 
 
 @jit
+def _rest(rows: Any, where: Any, cut: Any, lanes: Any, levels: int, node: Any) -> None:
+    """Each row's node so many levels below its ``node``; ``where``: of each node's feature."""
+    one, two = splat(np.int32(1)), splat(np.int32(2))
+    for r in range(0, TILE, SINGLES):
+        row, at = add_whole(load(lanes, 0), splat(np.int32(r))), load(node, r)
+        for _ in range(levels):
+            value = gather(rows, add_whole(gather(where, at), row))
+            twice = add_whole(at, at)
+            at = choose(gather(cut, at), value, add_whole(twice, two), add_whole(twice, one))
+        store(node, r, at)
+
+
+@jit
 def path_lengths(x: Any, feature: Any, threshold: Any, value: Any, depth: int, total: Any) -> None:
     """Add to ``total`` the leaf values of each row, tree by tree."""
     d, n = x.shape
@@ -59,7 +72,8 @@ def path_lengths(x: Any, feature: Any, threshold: Any, value: Any, depth: int, t
     for i in range(64):
         ends[i] = 63 + i
     done = TOP if depth >= TOP else 0
-    one = np.int32(1)
+    lanes = np.arange(SINGLES).astype(np.int32)
+    places = feature * np.int32(TILE)
     for lo in range(0, n, TILE):
         m = min(TILE, n - lo)
         for j in range(d):
@@ -71,10 +85,6 @@ def path_lengths(x: Any, feature: Any, threshold: Any, value: Any, depth: int, t
                 _top(tile, f, cut, ends, middle, node)
             else:
                 node[:] = 0
-            for _ in range(depth - done):
-                for r in range(m):
-                    at = node[r]
-                    right = np.int32(tile[f[at] * np.int32(TILE) + np.int32(r)] > cut[at])
-                    node[r] = at + at + one + right
+            _rest(tile, places[t], cut, lanes, depth - done, node)
             for r in range(m):
                 total[lo + r] += leaf[node[r] - inner]

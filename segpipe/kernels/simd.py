@@ -41,6 +41,9 @@ KIND = {
     types.int32: Vector(types.int32, _I32, SINGLES),
 }
 
+_LETTERS = {types.float32: "f32", types.int32: "i32"}
+"""How LLVM's names of functions spell them."""
+
 
 def _place(context: Any, builder: Any, signature: Any, args: Any, vector: Any) -> Any:
     data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -78,6 +81,34 @@ def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def gather(typing: Any, array: Any, index: Any) -> Any:
+    """Elements of a contiguous array of float32 or int32 at an int32 index per lane; no bounds."""
+    del typing
+    _contiguous(array)
+    vector = KIND[array.dtype]
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        kind, size = vector.ir, array.dtype.bitwidth // 8
+        wide, mask = ir.VectorType(_I64, kind.count), ir.VectorType(ir.IntType(1), kind.count)
+        none = ir.Constant(wide, ir.Undefined)
+        first = builder.insert_element(none, builder.ptrtoint(data, _I64), _I32(0))
+        same = builder.shuffle_vector(
+            first, none, ir.Constant(ir.VectorType(_I32, kind.count), None)
+        )
+        away = builder.mul(builder.sext(args[1], wide), ir.Constant(wide, [size] * kind.count))
+        pointers = ir.VectorType(ir.PointerType(kind.element), kind.count)
+        places = builder.inttoptr(builder.add(same, away), pointers)
+        name = f"llvm.masked.gather.v{kind.count}{_LETTERS[array.dtype]}.v{kind.count}p0"
+        taken = ir.FunctionType(kind, [pointers, _I32, mask, kind])
+        function = cgutils.get_or_insert_function(builder.module, taken, name)
+        every = ir.Constant(mask, [1] * kind.count)
+        return builder.call(function, [places, _I32(size), every, ir.Constant(kind, ir.Undefined)])
+
+    return vector(array, index), emit
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -161,6 +192,8 @@ def _odd(builder: Any, kind: Any, value: Any) -> Any:
     return builder.bitcast(builder.select(some, odd, raw), kind)
 
 
+add_whole = _lanewise(lambda builder, _, a, b: builder.add(a, b), 2)
+"""Of int32."""
 add = _lanewise(lambda builder, _, a, b: builder.fadd(a, b), 2)
 sub = _lanewise(lambda builder, _, a, b: builder.fsub(a, b), 2)
 mul = _lanewise(lambda builder, _, a, b: builder.fmul(a, b), 2)

@@ -47,6 +47,19 @@ def test_fused_multiply_add_rounds_once():
 
 
 @numba.njit
+def gathered(a, index, out):
+    simd.store(out, 0, simd.gather(a, simd.load(index, 0)))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_gather_takes_each_lane_from_its_own_place(kind):
+    a, out = np.arange(100, 300).astype(kind), np.empty(16, kind)
+    index = np.array([0, 199, 7, 7, 64, 3, 2, 1, 100, 101, 102, 50, 49, 48, 198, 0], np.int32)
+    gathered(a, index, out)
+    assert out.tolist() == [100 + i for i in index]
+
+
+@numba.njit
 def odd(a, out):
     simd.store(out, 0, simd.odd(simd.load(a, 0)))
 
