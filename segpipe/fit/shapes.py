@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from segpipe.errors import ConfigError
 from segpipe.fit.agglomerative import fit_agglomerative
+from segpipe.fit.condensed import clusters, linkage_of
 from segpipe.fit.convex import AGREE, adjusted_rand
 from segpipe.fit.decision import (
     DBCV_ERROR,
@@ -26,7 +28,7 @@ from segpipe.fit.thinning import distinct
 from segpipe.kernels import nearest as kernel
 from segpipe.models.density import DensityModel
 from segpipe.models.merged import MergedModel, merged
-from segpipe.values import Block, Floats, SegmentModel
+from segpipe.values import Block, Floats, Ints, SegmentModel
 
 MICRO, ROWS_EACH, LEAST_MICRO = 300, 8, 4
 """Micro-clusters in all, rows that each should have, and how many every group has."""
@@ -37,6 +39,8 @@ TRIAL_ROWS, TRIAL_CELLS = 5_000, 40_000
 them: its spanning tree compares all pairs in many dimensions."""
 SIZES = (0.005, 0.01, 0.02, 0.04, 0.08)
 """Shares of those rows that a cluster has at least, tried in turn."""
+DOUBT = 0.1
+"""Agreement that what is foreseen of HDBSCAN may lack: it sees other rows and all their pairs."""
 
 
 def by_shape(
@@ -56,7 +60,7 @@ def by_shape(
     seen, modes, value = _most_valid(data, asked, found, seen)
     k = modes.k
     found["dbcv"] = {"merged": value}
-    density, note = _hdbscan(data, asked, found, seen, modes)
+    density, note = _hdbscan(data, asked, found, seen, modes, tail)
     if density is not None and _preferred(density, modes, seen, found, tail):
         why = (
             f"{density.k} groups of any shape, {found['noise_share']:.0%} of the rows apart: "
@@ -130,15 +134,25 @@ def joined(x: Block, w: Floats, modes: Modes, seen: Seen, unit: float, seed: int
 
 
 def _hdbscan(
-    data: Data, asked: Request, found: dict[str, Any], seen: Seen, modes: Modes
+    data: Data, asked: Request, found: dict[str, Any], seen: Seen, modes: Modes, tail: float
 ) -> tuple[DensityModel | None, str]:
-    """HDBSCAN by the smallest cluster size whose clusters are as many as the modes, if any."""
+    """HDBSCAN by the smallest cluster size whose clusters are as many as the modes, if any.
+
+    None where the neighbour graph foretells that it finds other groups, or no noise.
+    """
     from segpipe.fit.density import fit_density
     from segpipe.fit.validity import dbcv
 
     rows = min(asked.density_rows, max(TRIAL_ROWS, TRIAL_CELLS // data.x.shape[0]))
+    seeming = foreseen(data, seen, modes, rows)
+    found["hdbscan"] = {"foreseen": seeming.row()}
+    if not (seeming.alike and max(tail, seeming.noise) > TAILED):
+        label = seeming.label
+        found["dbcv"]["hdbscan"] = dbcv(seen.x, label, seen.w, seed=asked.seed)
+        found["noise_share"] = seeming.noise
+        return None, ""
     density, trials = None, {}
-    for share in SIZES:
+    for share in SIZES[SIZES.index(seeming.share) :]:
         try:
             density = fit_density(
                 "hdbscan", data.few, data.few_w, rows=rows, min_share=asked.min_share,
@@ -153,8 +167,54 @@ def _hdbscan(
     label = density.label(seen.x).segment
     noise = float(seen.w[label < 0].sum() / seen.w.sum())
     found["dbcv"]["hdbscan"] = dbcv(seen.x, label, seen.w, seed=asked.seed)
-    found |= {"hdbscan": {**dict(density.evidence), "trials": trials}, "noise_share": noise}
+    found["hdbscan"] |= {**dict(density.evidence), "trials": trials}
+    found["noise_share"] = noise
     return (density if density.k >= 2 and noise <= DENSITY_NOISE else None), ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Foreseen:
+    """What HDBSCAN would find, by the links between near neighbours alone."""
+
+    label: Ints
+    share: float
+    """Of SIZES: the first that gives as many clusters as modes, or fewer."""
+    noise: float
+    """Weighted share of the rows; what a fitted model leaves out is less."""
+    alike: bool
+    """Some size gives as many clusters as modes, and about those."""
+    trials: dict[float, int]
+
+    def row(self) -> dict[str, Any]:
+        """For the evidence."""
+        return {
+            "clusters": int(self.label.max(initial=-1)) + 1,
+            "noise_share": self.noise,
+            "alike": self.alike,
+            "trials": self.trials,
+        }
+
+
+def foreseen(data: Data, seen: Seen, modes: Modes, rows: int) -> Foreseen:
+    """HDBSCAN on the rows whose modes are known; ``rows``: as many as it would see at most."""
+    from segpipe.fit.density import MIN_SAMPLES
+
+    linkage = linkage_of(seen.x, MIN_SAMPLES)
+    part = seen.x.shape[1] / min(rows, data.few.shape[1])
+    trials: dict[float, int] = {}
+    first: tuple[float, Ints] | None = None
+    alike = False
+    for share in SIZES:
+        label = clusters(linkage, max(5, int(share * rows * part)))
+        trials[share] = k = int(label.max(initial=-1)) + 1
+        agreement = adjusted_rand(label[modes.core], modes.label[modes.core])
+        alike = alike or (k == modes.k and agreement >= AGREE - DOUBT)
+        if first is None and (k <= modes.k or share == SIZES[-1]):
+            first = share, label
+    assert first is not None
+    share, label = first
+    noise = float(seen.w[label < 0].sum() / seen.w.sum())
+    return Foreseen(label, share, noise, alike, trials)
 
 
 def _preferred(
