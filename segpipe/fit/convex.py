@@ -23,7 +23,8 @@ AGREE = 0.9
 """Adjusted Rand index on the modes' cores above which centres (or a mixture) give them back."""
 HOLLOW = 1.5
 """A cluster is hollow if neighbours are so many times farther from its mean than from its rows."""
-HOLLOW_ROWS = 200
+HOLLOW_ROWS, HOLLOW_SCALE = 200, 14
+"""Rows of the cluster that are looked from, and neighbours at most: more see across a thin arc."""
 SPLIT_P, SPLIT_ROWS = 0.02, 60
 """Dip p below which a cluster of so many rows is two, though its density shows one mode, if two
 Gaussians fit it better."""
@@ -146,7 +147,7 @@ def _hollow(rows: Block, scale: int) -> bool:
     mean = rows.astype(np.float64).mean(axis=1)
     step = max(1, rows.shape[1] // HOLLOW_ROWS)
     some = np.ascontiguousarray(rows[:, ::step][:, :HOLLOW_ROWS])
-    k = min(scale, rows.shape[1] - 1)
+    k = min(scale, HOLLOW_SCALE, rows.shape[1] - 1)
     middle = np.partition(kernel.distances(rows, mean[None, :])[0], k - 1)[k - 1]
     usual = np.partition(kernel.distances(rows, some.T), k, axis=1)[:, k]
     near = float(np.sqrt(np.median(usual)))  # 0: copies of one row are a place, not a ring

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from segpipe.fit import evidence as facts
 from segpipe.fit.convex import AGREE, Centres, adjusted_rand, from_modes, judged, parted
 from segpipe.fit.decision import (
     BIC_GAIN,
@@ -97,7 +98,7 @@ def centre_candidate(
             centres = from_modes(x, w, modes, seen.x, seen.w)
             candidate = judged(x, w, centres, modes, seen.x)
             rows.append(candidate.row())
-            if candidate.sound and not _pieces(candidate, seen):
+            if candidate.sound and not _pieces(x, w, candidate, seen):
                 return _finer(x, w, candidate, modes, seen, asked, rows)
     return None
 
@@ -114,10 +115,18 @@ def _steady(sweep: Sweep) -> bool:
     return min(row.get("stability", (0.0,))) >= STEADY and level <= OPEN * len(sweep.borders)
 
 
-def _pieces(at: Centres, seen: Seen) -> bool:
-    """Whether long clusters, more than gaps part, touch without a valley: an arc cut in two."""
-    few = 1 < seen.clear.k < at.k
-    return few and at.shape.elongation > ELONGATED and at.without_valley > 0
+def _pieces(x: Block, w: Floats, at: Centres, seen: Seen) -> bool:
+    """Whether two long clusters, more than gaps part, touch without a valley: an arc cut in two."""
+    if not 1 < seen.clear.k < at.k or at.shape.elongation <= ELONGATED:
+        return False
+    label, _, _ = kernel.nearest(x, at.centres)
+
+    def long(c: int) -> bool:
+        rows = np.flatnonzero(label == c)
+        whole = np.zeros(len(rows), np.int32)
+        return facts.shapes(x[:, rows], w[rows], whole, 1).elongation > ELONGATED
+
+    return any(long(b.i) and long(b.j) for b in at.borders if not b.valley)
 
 
 def _further(at: Centres, seen: Seen, asked: Request) -> bool:

@@ -85,6 +85,11 @@ class Seen:
     """What no chance gap of a thin ring or band explains."""
     likely: Modes
     """What no chance bump of a filled area explains: as many as ``sure`` or more."""
+    clear: Modes
+    """Those of the finest scale at the bar of ``sure``: groups with next to empty space between.
+
+    A dent of a thin ring, seen by as many rows as lie across it, is not empty.
+    """
     cuts: tuple[Modes, ...]
     """One per number of modes that any scale and bar gives, by rising number."""
 
@@ -115,7 +120,8 @@ def find_modes(x: Block, w: Floats, min_share: float = 0.0, k_max: int = 64) -> 
         return replace(best, found=tuple((m.scale, m.k) for m in found))
 
     sure, likely = most(SURE), most(LIKELY)
-    return Seen(x, w, sure, likely, tuple(cuts[k] for k in sorted(cuts)))
+    clear = _modes(trees[0], w, min_share, k_max, SURE)
+    return Seen(x, w, sure, likely, clear, tuple(cuts[k] for k in sorted(cuts)))
 
 
 def confirmed_modes(
@@ -146,7 +152,7 @@ def confirmed_modes(
         best = replace(best, found=tuple((m.scale, m.k) for m in modes))
         found.append((points, mass, best))
     points, mass, best = max(found, key=lambda f: f[2].k)
-    return Seen(points, mass, best, best, (best,))
+    return Seen(points, mass, best, best, best, (best,))
 
 
 def _confirms(points: Block, other: Block, peak: int, ends: Rows, reach: Floats) -> bool:
