@@ -107,7 +107,8 @@ def _draft(
 ) -> _Draft:
     ideas: dict[str, _Idea] = {}
     for feature in profile.features:
-        said, strength = words[feature.name], _strength(feature, middle[feature.name])
+        strength = _strength(feature, middle[feature.name])
+        said = words[feature.name].borne_out(feature.mean)
         if said.flag and strength > 0 and (feature.mean or 0.0) >= MOST:
             strength = 1.0
         heard = ideas.get(said.idea)
@@ -142,7 +143,11 @@ def _by_degree(drafts: Mapping[int, _Draft]) -> dict[int, _Draft]:
             (abs(one.strength) - abs(two.strength), i, two.words)
             for i, one in enumerate(drafts[pair[0]].first)
             for two in drafts[pair[1]].first
-            if one.words.idea == two.words.idea and two.words.slot != ASIDE and not two.words.flag
+            if one.words.idea == two.words.idea
+            and two.words.slot != ASIDE
+            and not two.words.flag
+            # "Very mostly" is no English.
+            and not any(two.words.fewer)
         ]
         if not gaps:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _UNIT = re.compile(r"\s*[(\[][^)\]]*[)\]]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -25,6 +25,15 @@ class Words:
     low: str
     flag: bool = False
     """0 or 1 per row: says its idea best where nearly all rows of a segment are 1."""
+    fewer: tuple[str, str] = ("", "")
+    """Of a share: high and low where less, or more, than half of a segment's rows bear it out."""
+
+    def borne_out(self, mean: float | None) -> Words:
+        """The words that a segment with this mean deserves: "mostly" asks for more than half."""
+        if mean is None or not any(self.fewer):
+            return self
+        high, low = self.fewer
+        return replace(self, high=high) if mean < 0.5 else replace(self, low=low)
 
 
 # Customers: "<recency> <tenure> <rhythm> <who> <with what>", e.g. "Recent frequent big spenders".
@@ -54,6 +63,7 @@ _CUSTOMER = {
     "distinct_categories": Words("variety", ASIDE, "of many categories", "of one category"),
     "top_category_share": Words("variety", ASIDE, "of one category", "of many categories"),
 }
+_FAILURES = ("many failures", "few failures")
 # Everything else: "<words>, <words>".
 _GENERAL = {
     "age": Words("age", 0, "older", "young"),
@@ -75,13 +85,13 @@ _GENERAL = {
     "port_entropy": Words("ports", 1, "many ports", "few ports"),
     "distinct_services": Words("services", 1, "many services", "one service"),
     "service_entropy": Words("services", 1, "many services", "one service"),
-    "failed_share": Words("failures", 1, "mostly failed", "mostly answered"),
+    "failed_share": Words("failures", 1, "mostly failed", "mostly answered", fewer=_FAILURES),
     "beacon_regularity": Words("rhythm", 2, "regular as a clock", ""),
     "size_regularity": Words("sizes", 2, "equal sizes", ""),
     "rare_service_share": Words("rare services", 2, "rare services", ""),
 }
 _GENERAL |= {
-    f"{which}_failed": Words("failures", 1, "mostly failed", "")
+    f"{which}_failed": Words("failures", 1, "mostly failed", "", fewer=(_FAILURES[0], ""))
     for which in ("src", "dst", "pair", "src_1m", "dst_1m", "src_last100", "dst_last100")
 }
 _GENERAL |= {

@@ -156,3 +156,21 @@ def test_pixels_are_named_by_their_colour():
     assert name_segments([columns(0, places, means=red)]) == {0: "#ff0000"}
     rgb = {"r": 255.0, "g": 127.6, "b": 0.0}
     assert name_segments([columns(0, dict.fromkeys(rgb, 0.5), means=rgb)]) == {0: "#ff8000"}
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.05, "Many failures"), (0.9, "Mostly failed")])
+def test_mostly_is_said_of_more_than_half(share, said):
+    place = {"src_failed": 0.9, "duration": 0.5}
+    calm = {"src_failed": 0.4, "duration": 0.5}
+    names = name_segments(
+        [segment(0, means={"src_failed": share}, **place), segment(1, **calm), segment(2, **calm)]
+    )
+    assert names[0] == said
+
+
+def test_shares_have_no_degrees():
+    means = {"src_failed": 0.6}
+    one, two = (segment(i, means=means, src_failed=p, age=a) for i, p, a in
+                [(0, 0.8, 0.5), (1, 0.99, 0.5)])  # fmt: skip
+    names = name_segments([one, two, segment(2, src_failed=0.2, age=0.5)])
+    assert not any("very mostly" in name.lower() for name in names.values())
