@@ -71,15 +71,19 @@ def _locked(path: Path) -> IO[str]:
 def sweep(uri: str) -> None:
     """Remove the marks of this host's dead runs: the system has released their locks.
 
-    The scores that they had spooled go too.
+    The scores that they had spooled go too, and where no record says how they ended, their rejected
+    rows and whatever else they had begun.
     """
-    live = Path(uri) / "_segpipe" / "live"
-    for path in live.glob("*.lock") if is_local(uri) else ():
+    home = Path(uri) / "_segpipe"
+    for path in (home / "live").glob("*.lock") if is_local(uri) else ():
         with suppress(BlockingIOError, FileNotFoundError), path.open("r+") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             text = handle.read()
             if text and json.loads(text)["host"] == socket.gethostname():
                 drop(spool_folder(uri, path.stem))
+                if not (home / "runs" / path.stem / "record.json").exists():
+                    drop(str(home / "runs" / path.stem))
+                    drop(str(home / "rejects" / path.stem))
                 path.unlink(missing_ok=True)
 
 

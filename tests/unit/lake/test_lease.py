@@ -55,3 +55,27 @@ def test_a_lease_is_held_at_its_own_path(tmp_path):
         assert (tmp_path / "_segpipe" / "live" / "r.lock").stat().st_ino == held
         assert lease.may_live(str(tmp_path), "r", 0.0, 1e12)
     assert not os.listdir(tmp_path / "_segpipe" / "live")  # noqa: PTH208
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_a_killed_run_had_begun_goes_unless_it_is_on_record(tmp_path, recorded):
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None and child.stdout.readline() == "held\n"
+    home = tmp_path / "_segpipe"
+    for name in ("spool", "runs", "rejects"):
+        for run in ("dead", "other"):
+            (home / name / run).mkdir(parents=True)
+            (home / name / run / "begun").write_text("")
+    if recorded:
+        (home / "runs" / "dead" / "record.json").write_text("{}")
+    lease.sweep(str(tmp_path))
+    assert (home / "rejects" / "dead").exists(), "the run is alive"
+    child.kill()
+    child.wait()
+    lease.sweep(str(tmp_path))
+    assert not (home / "spool" / "dead").exists()
+    assert (home / "runs" / "dead").exists() is recorded
+    assert (home / "rejects" / "dead").exists() is recorded
+    assert all((home / name / "other" / "begun").exists() for name in ("spool", "runs", "rejects"))
