@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from segpipe.fit.graph import GRAPH, Links, links_of, neighbours
-from segpipe.values import Block, Floats, Ints
+from segpipe.fit.graph import GRAPH, links_of, neighbours, spanning
+from segpipe.values import Block, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +39,9 @@ def linkage_of(x: Block, near: int) -> Linkage:
     """
     at, radius = neighbours(x, max(near, GRAPH))
     links = links_of(x, at, radius)
-    i, j, reach = _tree(links, radius[:, near - 1])
-    n = x.shape[1]
+    n, core = x.shape[1], radius[:, near - 1]
+    mutual = np.maximum(np.maximum(core[links.i], core[links.j]), links.length)
+    i, j, reach = spanning(links, n, mutual)
     node, up = list(range(n)), list(range(n))
     size, left, right = [1] * n, [], []
 
@@ -120,18 +120,3 @@ def _leaves(linkage: Linkage, node: int) -> list[int]:
         else:
             todo += [linkage.left[at - n], linkage.right[at - n]]
     return rows
-
-
-def _tree(links: Links, core: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]:
-    """Edges of the least spanning tree by mutual reachability, shortest first."""
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import minimum_spanning_tree
-
-    n = len(core)
-    reach = np.maximum(np.maximum(core[links.i], core[links.j]), links.length)
-    low, high = np.minimum(links.i, links.j), np.maximum(links.i, links.j)
-    _, first = np.unique(low.astype(np.int64) * n + high, return_index=True)
-    graph = csr_matrix((reach[first], (low[first], high[first])), shape=(n, n))
-    tree = minimum_spanning_tree(graph).tocoo()
-    order = np.argsort(tree.data, kind="stable")
-    return tree.row[order], tree.col[order], np.asarray(tree.data[order], np.float64)

@@ -56,7 +56,7 @@ def _without_self(near: Rows, far: Floats) -> tuple[Rows, Floats]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Links:
-    """Edges of the neighbour graph: rows i and j, and how far apart they are."""
+    """Edges of the neighbour graph, each once: rows i < j by rising i and j, how far apart."""
 
     i: Rows
     j: Rows
@@ -82,11 +82,23 @@ def links_of(x: Block, near: Rows, radius: Floats) -> Links:
         more.append(_nearest_pair(x, inside, outside))
         of[inside] = of[more[-1][1]]
     a, b, far = zip(*more, strict=True) if more else ((), (), ())
-    return Links(
-        np.concatenate([i, np.array(a, np.intp)]),
-        np.concatenate([j, np.array(b, np.intp)]),
-        np.maximum(np.concatenate([length, np.array(far, np.float64)]), LEAST),
-    )
+    i, j = np.concatenate([i, np.array(a, np.intp)]), np.concatenate([j, np.array(b, np.intp)])
+    length = np.concatenate([length, np.array(far, np.float64)])
+    # Rows that are near neighbours of one another are linked once: the distance is the same.
+    code, first = np.unique(np.minimum(i, j) * n + np.maximum(i, j), return_index=True)
+    low, high = np.divmod(code, n)
+    return Links(low, high, np.maximum(length[first], LEAST))
+
+
+def spanning(links: Links, n: int, cost: Floats) -> tuple[Rows, Rows, Floats]:
+    """Edges of the least spanning tree of n linked rows by ``cost`` > 0, cheapest first."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    start = np.searchsorted(links.i, np.arange(n + 1))
+    tree = minimum_spanning_tree(csr_matrix((cost, links.j, start), shape=(n, n))).tocoo()
+    order = np.argsort(tree.data, kind="stable")
+    return tree.row[order], tree.col[order], np.asarray(tree.data[order], np.float64)
 
 
 def _nearest_pair(x: Block, inside: Rows, outside: Rows) -> tuple[int, int, float]:

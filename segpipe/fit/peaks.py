@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segpipe.fit.graph import GRAPH, LEAST, Links, Rows
+from segpipe.fit.graph import GRAPH, LEAST, Links, Rows, spanning
 from segpipe.values import Floats, Ints
 
 
@@ -46,9 +46,6 @@ class Tree:
 
 def tree_of(k: int, near: Rows, radius: Floats, links: Links, w: Floats, d: int) -> Tree:
     """Density from ``k`` rows each, of d features and weights ``w`` (n,), and its peaks."""
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import minimum_spanning_tree
-
     n = len(near)
     reach = np.maximum(radius[:, k - 1], LEAST)
     dimension = _dimension(radius[:, :k], d)
@@ -60,9 +57,8 @@ def tree_of(k: int, near: Rows, radius: Floats, links: Links, w: Floats, d: int)
     )
     level = np.minimum(height[links.i], height[links.j]) + np.minimum(crossing, 0.0)
     top = float(height.max()) + 1.0
-    tree = minimum_spanning_tree(_least(csr_matrix, n, links, top - level)).tocoo()
-    order = np.argsort(tree.data, kind="stable")
-    merges = _merges(height, tree.row[order], tree.col[order], top - tree.data[order], w)
+    i, j, cost = spanning(links, n, top - level)
+    merges = _merges(height, i, j, top - cost, w)
     around = near[:, : min(GRAPH, k)]
     best = around[np.arange(n), np.argmax(height[around], axis=1)]
     up = np.where(height[best] > height, best, np.arange(n))
@@ -70,16 +66,6 @@ def tree_of(k: int, near: Rows, radius: Floats, links: Links, w: Floats, d: int)
     return Tree(
         k, float(np.sqrt(k * equal)), n / k, dimension, reach, height, up, links, level, merges
     )
-
-
-def _least(csr_matrix: type, n: int, links: Links, cost: Floats) -> object:
-    """Sparse symmetric costs; of an edge seen from both ends the lesser counts."""
-    low, high = np.minimum(links.i, links.j), np.maximum(links.i, links.j)
-    code = low.astype(np.int64) * n + high
-    order = np.lexsort((cost, code))
-    first = np.r_[True, np.diff(code[order]) > 0] if len(order) else np.zeros(0, bool)
-    kept = order[first]
-    return csr_matrix((cost[kept], (low[kept], high[kept])), shape=(n, n))
 
 
 def _merges(height: Floats, i: Rows, j: Rows, level: Floats, w: Floats) -> Merges:
