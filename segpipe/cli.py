@@ -33,6 +33,7 @@ app = typer.Typer(
 data = typer.Typer(help="Realistic tables with known truth.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
+COLUMNS = """features; default: as a run; a name with a comma in double quotes: '"a,b",c'"""
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, see conf/")]
 EngineName = Annotated[str | None, typer.Option("--engine", help="local | dask | spark")]
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="UTC day, inclusive")]
@@ -260,17 +261,15 @@ def demo(
 @app.command()
 def advise(
     data: Annotated[str, typer.Argument(metavar="DATA", help="file, folder or glob")],
-    columns: Annotated[
-        str | None, typer.Option("--columns", metavar="A,B,C", help="features; default: as a run")
-    ] = None,
+    columns: Annotated[str | None, typer.Option("--columns", metavar="A,B,C", help=COLUMNS)] = None,
     out: Annotated[Path, typer.Option("--out", help="folder for page and config")] = Path("advice"),
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead")] = False,
 ) -> None:
     """Which algorithm fits a table, and why: assumptions, a picture, the config to run."""
     from segpipe.advise import advise as ask
+    from segpipe.advise import names_in
 
-    named = None if columns is None else [name.strip() for name in columns.split(",")]
-    ask(data, named, out, not as_json)
+    ask(data, None if columns is None else names_in(columns), out, not as_json)
 
 
 @data.command("make")

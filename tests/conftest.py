@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--engines", default=",".join(NAMES), help="engines that tests run on, comma-separated"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Matplotlib, which scikit-learn's friends import, writes its settings and fonts into HOME.
+    held = tempfile.TemporaryDirectory(prefix="segpipe-tests-")
+    config.add_cleanup(held.cleanup)
+    os.environ.setdefault("MPLCONFIGDIR", held.name)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

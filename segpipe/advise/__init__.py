@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from segpipe.advise.command import advise
+from segpipe.advise.command import advise, names_in
 
-__all__ = ["advise"]
+__all__ = ["advise", "names_in"]

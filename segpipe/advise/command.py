@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import textwrap
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from segpipe.advise.assumptions import ALGORITHMS, Measured, as_json, explained,
 from segpipe.advise.page import MARKS, headline, page, reason
 from segpipe.advise.table import Seen, look_at
 from segpipe.config import Fit
-from segpipe.errors import ConfigError
+from segpipe.errors import ConfigError, FlagError
 from segpipe.fit.select import Decision
 from segpipe.kernels.cells import numbers
 from segpipe.models.weighted import moments
@@ -24,6 +25,20 @@ from segpipe.stages import learn
 WIDTH = 120
 """Columns where no terminal says how wide it is."""
 NAMEABLE = ("kmeans", "gmm", "bisecting", "agglomerative", "hdbscan", "dbscan")
+
+
+def names_in(text: str) -> list[str]:
+    """Column names out of ``a, "b,c"``, read as a csv header is.
+
+    Raises
+    ------
+    FlagError
+        There is none, or an empty one.
+    """
+    names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    if not names or not all(names):
+        raise FlagError(f"--columns {text!r} names nothing.", "Write it as a,b or '\"a,b\",c'.")
+    return names
 
 
 def advise(
