@@ -16,7 +16,10 @@ TREE_DIMENSIONS = 8
 """Features above which comparing all pairs is faster than a search tree."""
 FEW = 2048
 """Rows of which all pairs are compared before the library of search trees is even loaded."""
-PAIRS = 1024
+PAIRS = 256
+"""Rows that are compared with all others at a time."""
+SPARE = 8
+"""Neighbours beyond those asked for that products of matrices find; ranked by exact distances."""
 LEAST = 1e-9
 """Distance that coinciding rows count as."""
 
@@ -34,15 +37,31 @@ def neighbours(x: Block, k: int) -> tuple[Rows, Floats]:
         far, near = cKDTree(rows).query(rows, k + 1)
         return _without_self(near, far)
     near, far = np.empty((n, k + 1), np.intp), np.empty((n, k + 1))
+    rows = x.astype(np.float64)
+    rows -= rows.mean(axis=1, keepdims=True)
+    square = np.square(rows).sum(axis=0)
+    most = min(n, k + 1 + SPARE)
     for lo in range(0, n, PAIRS):
         part = slice(lo, min(lo + PAIRS, n))
-        d2 = kernel.distances(x, x[:, part].T)
-        at = np.argpartition(d2, k, axis=1)[:, : k + 1]
-        value = np.take_along_axis(d2, at, axis=1).astype(np.float64)
-        order = np.lexsort((at, value), axis=1)
+        rough = rows[:, part].T @ rows
+        rough *= -2.0
+        rough += square
+        rough += square[part, None]
+        at = np.argpartition(rough.astype(np.float32), most - 1, axis=1)[:, :most]
+        value = _apart(x, part, at)
+        order = np.lexsort((at, value), axis=1)[:, : k + 1]
         near[part] = np.take_along_axis(at, order, axis=1)
-        far[part] = np.sqrt(np.maximum(np.take_along_axis(value, order, axis=1), 0.0))
+        far[part] = np.sqrt(np.take_along_axis(value, order, axis=1).astype(np.float64))
     return _without_self(near, far)
+
+
+def _apart(x: Block, part: slice, at: Rows) -> npt.NDArray[np.float32]:
+    """Squared distances (rows, m) of the rows of ``part`` to m others each; features in order."""
+    total = np.zeros(at.shape, np.float32)
+    for line in x:
+        step = line[at] - line[part, None]
+        total += step * step
+    return total
 
 
 def _without_self(near: Rows, far: Floats) -> tuple[Rows, Floats]:
