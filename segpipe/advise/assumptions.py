@@ -289,6 +289,12 @@ def explained(measured: Measured, decision: Decision) -> list[str]:
         f"The two agree to {measured.agreement:.2f} (adjusted Rand index: 1 is the same, 0 is "
         "chance).",
     ]
+    shown = decision.evidence.get("smallest_group")
+    if shown:
+        said.append(
+            f"A group of fewer than about {shown:,.0f} rows of the table may not show in the rows "
+            "that were compared."
+        )
     against = {
         name: [a.broken for a in measured.assumptions if a.fits[ALGORITHMS.index(name)] is False]
         for name in ("K-Means", "DBSCAN")

@@ -17,6 +17,7 @@ from segpipe.fit.lattice import spread
 from segpipe.fit.mixture import fit_mixture
 from segpipe.fit.modes import BUMPS, CONFIRMED, LIKELY, SURE
 from segpipe.fit.order import ordered
+from segpipe.fit.thinning import smallest_shown
 from segpipe.models.kmeans import KMeansModel
 from segpipe.values import Block, Floats, SegmentModel
 
@@ -101,6 +102,11 @@ def fit_named(
         return KMeansModel(data.mean[None, :], "kmeans", asked.unit)
     if kind == "gmm":
         mixture = fit_mixture(x, w, k, asked.covariance, asked.n_init, asked.seed, init)
+        if init is None and asked.min_share > 0 and mixture.weights.min() < asked.min_share:
+            # From cells that are large enough EM mostly ends in components that are.
+            cells = fit_kmeans(x, w, k, asked.n_init, asked.seed, None, asked.min_share).centres
+            again = fit_mixture(x, w, k, asked.covariance, asked.n_init, asked.seed, cells)
+            mixture = max(mixture, again, key=lambda m: min(m.weights.min(), asked.min_share))
         return replace(mixture, unit=asked.unit)
     if kind == "bisecting":
         return replace(fit_bisecting(x, w, k, asked.n_init, asked.seed), unit=asked.unit)
@@ -132,11 +138,15 @@ def decide(
     weight = quality.stratum_weight(label, w, rows)
     exact = quality.silhouette(np.ascontiguousarray(data.few[:, rows]), weight, label[rows])
     mass = np.bincount(label[label >= 0], w[label >= 0], final.k)
+    notes = _notes(final, asked, found, float(mass.min() / w.sum()) if final.k else 1.0, natural)
+    why = "; ".join((why, *notes))
     evidence = {
         "asked": {"model": asked.model, "k": asked.k, "k_max": asked.k_max},
         "chosen": {"kind": final.kind, "k": final.k, "natural": natural},
         "why": why,
         "silhouette": exact,
+        "notes": notes,
+        "smallest_group": smallest_shown(w, data.few.shape[1]),
         "smallest_share": float(mass.min() / w.sum()) if final.k else None,
         "thresholds": {
             "no_valley_p": facts.NO_VALLEY,
@@ -161,3 +171,20 @@ def decide(
         **found,
     }
     return Decision(final, final.kind, final.k, natural, why, facts.as_json(evidence))
+
+
+def _notes(
+    model: SegmentModel, asked: Request, found: dict[str, Any], smallest: float, natural: bool
+) -> list[str]:
+    """What the limits that were asked for did to the answer; ``smallest``: least share."""
+    notes = []
+    left_out = found.get("modes", {}).get("likely", {}).get("left_out", 0)
+    full = model.k >= asked.k_max or left_out > 0
+    if natural and full and asked.k == "auto" and asked.model not in ("hdbscan", "dbscan"):
+        notes.append(f"fit.k_max = {asked.k_max} was reached, so there may be more segments")
+    if natural and model.k > 1 and smallest < asked.min_share:
+        notes.append(
+            f"the smallest segment holds {smallest:.2%} of the rows, less than "
+            f"fit.min_share = {asked.min_share:.2%}"
+        )
+    return notes

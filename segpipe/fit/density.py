@@ -14,15 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from segpipe.errors import ConfigError
-from segpipe.fit.thinning import density_sample, distinct
+from segpipe.fit.thinning import density_sample, distinct, smallest_shown
 from segpipe.fit.validity import dbcv
 from segpipe.kernels import nearest as kernel
 from segpipe.models.density import DensityModel, density_model
 from segpipe.values import Block, Floats, Ints
 
 MIN_SAMPLES = 10
-SHOWN = 77.0
-"""Expected sample rows of a group that holds 50 of them at 1 % risk: Chernoff bound."""
 GAIN = 0.1
 """DBCV of 2,000 rows differs by about this between draws: less is no reason to leave a default."""
 LEAST_SEEN = 3
@@ -99,7 +97,7 @@ def fit_density(
         ("clusters", float(len(cut))),
         ("noise_share", float(weight[~member].sum() / weight.sum())),
         ("dbcv", dbcv(points, labels, weight, seed=seed)),
-        ("smallest_group", float(np.ceil(SHOWN * weight.sum() / points.shape[1]))),
+        ("smallest_group", smallest_shown(weight, points.shape[1])),
         *found.settings,
     )
     kept = member if member.any() else np.ones(len(labels), bool)

@@ -219,7 +219,9 @@ def _by_mixture(
     if modes is not None and not any(convinces(m) for m in known.values()):
         found["gmm"] |= {"bic_per_row": {str(k): as_json(m.bic) for k, m in known.items()}}
         return None
-    mixtures = sweep_mixtures(x, w, asked.k_max, asked.covariance, asked.seed, known)
+    mixtures = sweep_mixtures(
+        x, w, asked.k_max, asked.covariance, asked.seed, known, asked.min_share
+    )
     if not convinces(mixtures):
         return None
     k = mixtures.k

@@ -56,6 +56,8 @@ class Modes:
     """Of the modes by falling value, the highest peak not counted; then of the best that is none"""
     found: tuple[tuple[int, int], ...]
     """(scale, modes found by it)."""
+    left_out: int = 0
+    """Peaks that stand out as well but are more than was asked for at most."""
 
     @property
     def k(self) -> int:
@@ -72,6 +74,7 @@ class Modes:
             "prominence": self.prominence,
             "core_share": float(self.core.mean()),
             "by_scale": self.found,
+            "left_out": self.left_out,
         }
 
 
@@ -177,10 +180,11 @@ def _modes(
     if check is not None:
         for i in np.flatnonzero(keep):
             keep[i] = check(int(tree.merges.lower[i]), tree.merges.ends[i], tree.reach)
-    if keep.sum() >= k_max:
+    left_out = max(0, int(keep.sum()) + 1 - k_max)
+    if left_out:
         keep &= drop >= np.sort(drop[keep])[keep.sum() - k_max + 1]
     label = labels_of(tree.height, tree.up, tree.merges, keep)
     core = tree.height > passes(label, tree.links, tree.level)[label]
     rest = float(drop[large & ~keep].max(initial=0.0))
     stand = (*np.sort(drop[keep])[::-1].tolist(), rest)
-    return Modes(label, core, tree.scale, tree.dimension, chance, stand, ())
+    return Modes(label, core, tree.scale, tree.dimension, chance, stand, (), left_out)

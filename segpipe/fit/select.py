@@ -111,7 +111,9 @@ def _chosen(data: Data, asked: Request) -> Decision:
     if at is not None and at.k != k:
         k, rule = at.k, "the modes of the density"
     if asked.model == "gmm":
-        mixtures = sweep_mixtures(data.few, data.few_w, asked.k_max, asked.covariance, asked.seed)
+        mixtures = sweep_mixtures(
+            data.few, data.few_w, asked.k_max, asked.covariance, asked.seed, None, asked.min_share
+        )
         found["gmm"] = mixtures.table
         k, rule = max(2, mixtures.k), f"BIC {mixtures.bic:.2f} per row"
     why = f"{asked.model} was asked for; k = {k} by {rule}"

@@ -25,7 +25,7 @@ from segpipe.fit.fallback import by_density
 from segpipe.fit.kmeans import fit_kmeans
 from segpipe.fit.modes import Modes, Seen, confirmed_modes, find_modes
 from segpipe.fit.sweep import Sweep
-from segpipe.fit.thinning import distinct
+from segpipe.fit.thinning import distinct, smallest_shown
 from segpipe.kernels import nearest as kernel
 from segpipe.models.density import DensityModel
 from segpipe.models.merged import MergedModel, merged
@@ -67,6 +67,7 @@ def by_shape(
         return nothing(data, asked, found, reason)
     k = modes.k
     found["dbcv"] = {"merged": value}
+    found["smallest_group"] = smallest_shown(seen.w, seen.x.shape[1])
     density, note = _hdbscan(data, asked, found, seen, modes, tail)
     if density is not None and _preferred(density, modes, seen, found, tail):
         why = (

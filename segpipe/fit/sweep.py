@@ -127,8 +127,11 @@ def sweep_mixtures(
     covariance: str,
     seed: int,
     known: Mapping[int, Mixtures] | None = None,
+    min_share: float = 0.0,
 ) -> Mixtures:
     """BIC per row of mixtures from one component up, on at most MIXTURE_ROWS rows.
+
+    Numbers of components one of which has a smaller weight than ``min_share`` are not chosen.
 
     ``known``: what ``mixture_of`` found of some K on the same rows.
     """
@@ -145,8 +148,9 @@ def sweep_mixtures(
             break
     if not bic:
         return NO_MIXTURE
-    best = min(bic.values())
-    k = min(c for c in bic if bic[c] <= best + BIC_SLACK)
+    large = {c: value for c, value in bic.items() if models[c].weights.min() >= min_share}
+    best = min(large.values(), default=math.inf)
+    k = min((c for c in large if large[c] <= best + BIC_SLACK), default=min(bic))
     return _mixtures(xs, ws, models[k], bic[k], bic, kind)
 
 

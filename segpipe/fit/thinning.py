@@ -8,6 +8,8 @@ import numpy.typing as npt
 from segpipe.kernels import nearest as kernel
 from segpipe.values import Block, Floats
 
+SHOWN = 77.0
+"""Expected sample rows of a group that holds 50 of them at 1 % risk: Chernoff bound."""
 STRATA = 64
 """Coarse clusters among which a large sample is allotted."""
 
@@ -23,6 +25,11 @@ def distinct(x: Block, w: Floats) -> tuple[Block, Floats]:
         np.ascontiguousarray(rows[first[order]].T),
         np.asarray(np.bincount(at.ravel(), w, len(first))[order], np.float64),
     )
+
+
+def smallest_shown(w: Floats, rows: int) -> float:
+    """Table rows of the smallest group that ``rows`` rows, of total weight ``w``, can show."""
+    return float(np.ceil(SHOWN * float(w.sum()) / max(rows, 1)))
 
 
 def density_sample(

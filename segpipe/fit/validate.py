@@ -20,7 +20,7 @@ from segpipe.fit.kmeans import fit_kmeans, subset
 from segpipe.fit.stability import jaccard, stability
 from segpipe.kernels import nearest as kernel
 from segpipe.kernels.quantise import BOUND
-from segpipe.values import Block, Floats, SegmentModel
+from segpipe.values import Block, Floats, Ints, SegmentModel
 
 ROWS = 2_000
 """Rows of the exact silhouettes: all pairs of them are compared."""
@@ -29,6 +29,7 @@ POINTS = 60
 REFITS, REFIT_ROWS = 4, 4_000
 MOST = 64
 """Segments whose stability is measured: halves of 4,000 rows hold too few rows of more."""
+STRENGTH_SPLITS, STRENGTH_STARTS = 2, 3
 GAP_ROWS, GAP_DRAWS, GAP_K = 600, 5, 20
 
 Refit = Callable[[Block, Floats, SegmentModel], SegmentModel]
@@ -56,7 +57,9 @@ def validate(
     refit: Refit | None,
     seed: int,
 ) -> dict[str, Any]:
-    """Silhouettes, stability, elbow and gap as plain JSON values; absent what cannot be told.
+    """Silhouettes, stability, prediction strength, elbow and gap as plain JSON values.
+
+    Absent is what cannot be told.
 
     Parameters
     ----------
@@ -77,6 +80,9 @@ def validate(
     stable = segment_stability(model, part, weight, refit, seed)
     if stable is not None:
         found["stability"] = stable
+    strength = prediction_strength(model, part, weight, refit, seed)
+    if strength is not None:
+        found["prediction_strength"] = strength
     tried = [row for row in sweep if row.get("inertia") is not None]
     if len(tried) > 1:
         data = data_of(x, w, seed)  # the rows that the candidates were compared on
@@ -143,6 +149,56 @@ def segment_stability(
     times = seen.sum(axis=0)
     mean = np.where(seen, table, 0.0).sum(axis=0) / np.maximum(times, 1)
     return [float(mean[s]) if times[s] else None for s in range(model.k)]
+
+
+def prediction_strength(
+    model: SegmentModel, x: Block, w: Floats, refit: Refit | None, seed: int
+) -> float | None:
+    """Share of the pairs of a segment that a fit to other rows keeps together, of the worst one.
+
+    Tibshirani & Walther 2005: one half of the rows is segmented by itself and by a model of the
+    other half; mean over both halves of ``STRENGTH_SPLITS`` splits. From .8 segments are called
+    well separated; 1 / k or less is chance. None where nothing can be refitted or k is too large.
+    """
+    if model.k > MOST or (model.kind != "kmeans" and refit is None):
+        return None
+
+    def fit(rows: Block, mass: Floats) -> SegmentModel:
+        if refit is not None and model.kind != "kmeans":
+            return refit(rows, mass, model)
+        return fit_kmeans(rows, mass, model.k, STRENGTH_STARTS, seed)
+
+    n, least = x.shape[1], []
+    for i in range(STRENGTH_SPLITS):
+        order = np.random.default_rng([seed, n, i]).permutation(n)
+        halves = [np.sort(order[: n // 2]), np.sort(order[n // 2 :])]
+        try:
+            fits = [fit(np.ascontiguousarray(x[:, rows]), w[rows]) for rows in halves]
+        except SegpipeError:  # too few distinct rows in a half
+            return None
+        for at, rows in enumerate(halves):
+            part = np.ascontiguousarray(x[:, rows])
+            own, told = (fits[j].label(part).segment for j in (at, 1 - at))
+            least.append(_kept_pairs(own, told, w[rows]))
+    return float(np.mean(least))
+
+
+def _kept_pairs(own: Ints, told: Ints, w: Floats) -> float:
+    """Of the worst cluster of ``own``: weighted share of its pairs that ``told`` keeps together.
+
+    Noise (-1) of ``own`` is no cluster, of ``told`` keeps nothing together.
+    """
+    worst = 1.0
+    for c in np.unique(own[own >= 0]):
+        rows = own == c
+        alone = float(np.square(w[rows]).sum())
+        pairs = float(w[rows].sum()) ** 2 - alone
+        with_it = rows & (told >= 0)
+        joint = np.bincount(told[with_it], w[with_it])
+        kept = float(np.square(joint).sum()) - float(np.square(w[with_it]).sum())
+        if pairs > 0:
+            worst = min(worst, max(kept, 0.0) / pairs)
+    return worst
 
 
 def elbow(k: Sequence[int], inertia: Sequence[float]) -> int | None:

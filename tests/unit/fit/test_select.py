@@ -157,3 +157,28 @@ def test_one_gaussian_of_many_features_has_no_segments(n, d, seed):
     x = np.random.default_rng([seed, n, d]).normal(size=(d, n)).astype(np.float32)
     chosen = select(x, np.ones(n))
     assert (chosen.k, chosen.natural) == (1, False)
+
+
+def test_more_groups_than_k_max_are_said():
+    rng = np.random.default_rng(2)
+    middle = np.repeat(10.0 * np.arange(5), 100)
+    x = np.stack([middle, np.zeros(500)]) + rng.normal(size=(2, 500))
+    x = np.ascontiguousarray(x[:, rng.permutation(500)], np.float32)
+    few, all_ = (select(x, np.ones(500), k_max=k_max, seed=0) for k_max in (3, 12))
+    assert "fit.k_max = 3 was reached" in few.why
+    assert all_.k == 5 and all_.evidence["notes"] == []
+    assert all_.evidence["smallest_group"] == 77
+
+
+def test_a_mixture_keeps_to_the_smallest_share():
+    # Twenty rows of 1,000 are a component of their own unless that is too small.
+    rng = np.random.default_rng(5)
+    middle = np.repeat([0.0, 8.0, 18.0], [500, 480, 20])
+    x = np.stack([middle, np.zeros(1000)]) + rng.normal(size=(2, 1000))
+    x = np.ascontiguousarray(x[:, rng.permutation(1000)], np.float32)
+    free = select(x, np.ones(1000), model="gmm", min_share=0.005, seed=0)
+    bound = select(x, np.ones(1000), model="gmm", min_share=0.1, seed=0)
+    assert free.k == 3 and free.evidence["smallest_share"] == 0.02
+    assert bound.k == 2 and bound.evidence["smallest_share"] >= 0.1
+    told = select(x, np.ones(1000), model="agglomerative", k=3, min_share=0.1, seed=0)
+    assert "2.00% of the rows, less than fit.min_share = 10.00%" in told.why

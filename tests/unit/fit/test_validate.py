@@ -8,7 +8,15 @@ from sklearn.metrics import silhouette_samples
 
 from segpipe.fit.kmeans import fit_kmeans
 from segpipe.fit.quality import silhouettes
-from segpipe.fit.validate import elbow, gap, knives, segment_stability, validate
+from segpipe.fit.validate import (
+    _kept_pairs,
+    elbow,
+    gap,
+    knives,
+    prediction_strength,
+    segment_stability,
+    validate,
+)
 from segpipe.models.kmeans import KMeansModel
 from tests.unit.fit.blobs import blobs, block
 
@@ -58,7 +66,8 @@ def test_a_segment_that_is_cut_at_will_is_unstable():
 def test_one_segment_has_no_evidence_and_k_given_has_no_elbow():
     assert validate(KMeansModel(np.zeros((1, 2))), X, ONE, (), None, 0) == {}
     found = validate(KMeansModel(fit_kmeans(X, ONE, 4).centres), X, ONE, (), None, 0)
-    assert set(found) == {"silhouettes", "stability"} and len(found["stability"]) == 4
+    assert set(found) == {"silhouettes", "stability", "prediction_strength"}
+    assert len(found["stability"]) == 4
 
 
 def test_weights_count_rows():
@@ -71,3 +80,21 @@ def test_weights_count_rows():
         k.mean for k in knives(model, np.ascontiguousarray(X[:, often]), w[often] * 0 + 1, 0)
     ]
     np.testing.assert_allclose(by_weight, by_rows, atol=0.01)
+
+
+def test_prediction_strength_tells_clusters_from_cuts():
+    rng = np.random.default_rng(3)
+    three = np.repeat([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0]], 200, axis=1) + rng.normal(size=(2, 600))
+    one = rng.normal(size=(2, 600))
+    found = []
+    for x in (three.astype(np.float32), one.astype(np.float32)):
+        model = fit_kmeans(x, np.ones(600), 3, 5, 0)
+        found.append(prediction_strength(model, x, np.ones(600), None, 0))
+    assert found[0] > 0.98 and found[1] < 0.8
+
+
+def test_kept_pairs_are_those_of_the_worst_cluster():
+    # Cluster 1 of four rows is told as 2 + 2: 2 of its 6 pairs are kept.
+    own, told = np.array([0, 0, 1, 1, 1, 1]), np.array([5, 5, 0, 0, 1, 1])
+    assert _kept_pairs(own, told, np.ones(6)) == pytest.approx(2 / 6)
+    assert _kept_pairs(own, np.array([-1, 0, 1, 1, 1, 1]), np.ones(6)) == 0.0
