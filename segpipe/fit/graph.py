@@ -16,7 +16,7 @@ TREE_DIMENSIONS = 8
 """Features above which comparing all pairs is faster than a search tree."""
 FEW = 2048
 """Rows of which all pairs are compared before the library of search trees is even loaded."""
-PAIRS = 256
+PAIRS = 128
 """Rows that are compared with all others at a time."""
 SPARE = 8
 """Neighbours beyond those asked for that products of matrices find; ranked by exact distances."""
@@ -39,15 +39,13 @@ def neighbours(x: Block, k: int) -> tuple[Rows, Floats]:
     near, far = np.empty((n, k + 1), np.intp), np.empty((n, k + 1))
     rows = x.astype(np.float64)
     rows -= rows.mean(axis=1, keepdims=True)
-    square = np.square(rows).sum(axis=0)
+    square, one = np.square(rows).sum(axis=0)[None, :], np.ones((1, n))
+    left, right = np.concatenate([-2.0 * rows, one, square]), np.concatenate([rows, square, one])
     most = min(n, k + 1 + SPARE)
     for lo in range(0, n, PAIRS):
         part = slice(lo, min(lo + PAIRS, n))
-        rough = rows[:, part].T @ rows
-        rough *= -2.0
-        rough += square
-        rough += square[part, None]
-        at = np.argpartition(rough.astype(np.float32), most - 1, axis=1)[:, :most]
+        rough = (left[:, part].T @ right).astype(np.float32)  # squared distances
+        at = np.argpartition(rough, most - 1, axis=1)[:, :most]
         value = _apart(x, part, at)
         order = np.lexsort((at, value), axis=1)[:, : k + 1]
         near[part] = np.take_along_axis(at, order, axis=1)

@@ -46,6 +46,7 @@ def fit_kmeans(
     seed: int = 0,
     init: Floats | None = None,
     min_share: float = 0.0,
+    starts: Sequence[Floats] | None = None,
 ) -> KMeansModel:
     """The best of ``n_init`` runs by weighted inertia, ours; with ``init`` that start alone.
 
@@ -56,6 +57,7 @@ def fit_kmeans(
     init : (k, d) centres to start from (a warm start)
     min_share : clusters lighter than this share are re-seeded where the error is largest; kept
         if that cannot help.
+    starts : centres whose first k are the starts, instead of ``n_init`` drawn ones
 
     Raises
     ------
@@ -67,7 +69,9 @@ def fit_kmeans(
     else:
         few = subset(x.shape[1], max(START_ROWS, 64 * k), seed)
         xs, ws = (x, w) if few is None else (np.ascontiguousarray(x[:, few]), w[few])
-        starts = kmeans_starts(xs, ws, k, n_init, seed)
+        starts = (
+            kmeans_starts(xs, ws, k, n_init, seed) if starts is None else [c[:k] for c in starts]
+        )
         if n_init > HEATS:  # a start that lags after a few steps does not win
             runs = in_threads(lambda c: lloyd(xs, ws, c, START_TOL, FIRST), starts, xs.size * k)
             starts = _ranked(xs, ws, runs, np.inf)[:HEATS]
@@ -85,7 +89,11 @@ def fit_kmeans(
 
 def kmeans_starts(x: Block, w: Floats, k: int, n: int, seed: int) -> list[Floats]:
     """``n`` greedy k-means++ starts, each (k, d), reproducible one by one."""
-    return [greedy_start(x, w, k, np.random.default_rng([seed, k, i])) for i in range(n)]
+
+    def start(i: int) -> Floats:
+        return greedy_start(x, w, k, np.random.default_rng([seed, k, i]))
+
+    return in_threads(start, range(n), x.size * k)
 
 
 def greedy_start(x: Block, w: Floats, k: int, rng: np.random.Generator) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 from segpipe.errors import DataError
 from segpipe.fit import evidence as facts
 from segpipe.fit import quality
-from segpipe.fit.kmeans import fit_kmeans, subset
+from segpipe.fit.kmeans import fit_kmeans, kmeans_starts, subset
 from segpipe.fit.mixture import fit_mixture, total_log_likelihood
 from segpipe.fit.stability import stability
 from segpipe.kernels import nearest as kernel
@@ -77,9 +77,11 @@ def sweep_kmeans(
     """
     models: dict[int, Floats] = {}
     table: list[dict[str, Any]] = []
-    for k in range(2, min(k_max, x.shape[1]) + 1):
+    most = min(k_max, x.shape[1])
+    starts = _chains(x, w, most, n_init, seed)
+    for k in range(2, most + 1):
         try:
-            models[k] = fit_kmeans(x, w, k, n_init, seed).centres
+            models[k] = fit_kmeans(x, w, k, n_init, seed, starts=starts).centres
         except DataError:  # fewer distinct rows than k: smaller K are all there is
             break
         table.append(_row(x, w, models[k]))
@@ -232,6 +234,17 @@ def _mixtures(
         "borders": [facts.as_json(b) for b in borders],
     }
     return Mixtures(model.k, value, all(b.valley for b in borders), table, model)
+
+
+def _chains(x: Block, w: Floats, k: int, n: int, seed: int) -> list[Floats] | None:
+    """Greedy starts of k centres: the first of each are starts of all smaller K.
+
+    One of 64 costs what 63 of its own would cost 32 times. None for fewer distinct rows than k.
+    """
+    try:
+        return kmeans_starts(x, w, k, n, seed)
+    except DataError:
+        return None
 
 
 def _row(x: Block, w: Floats, centres: Floats) -> dict[str, Any]:

@@ -118,3 +118,12 @@ def test_exchanges_never_cost_inertia_and_end_where_lloyd_stays():
         inertia = [kmeans.KMeansModel(c).inertia(x, w) for c in (plain, better)]
         assert inertia[1] <= inertia[0] * (1 + 1e-9)
         assert kmeans.lloyd(x, w, better, 0.0) == pytest.approx(better, abs=1e-9)
+
+
+def test_the_first_k_of_longer_starts_are_starts():
+    x = np.array([[0.0, 1.0, 10.0, 11.0, 20.0, 21.0]], np.float32)
+    chain = np.array([[0.0], [20.0], [10.0]])
+    two = fit_kmeans(x, np.ones(6), 2, starts=[chain]).centres
+    assert sorted(two.ravel().tolist()) in ([5.5, 20.5], [0.5, 15.5])
+    three = fit_kmeans(x, np.ones(6), 3, starts=[chain]).centres
+    assert sorted(three.ravel().tolist()) == [0.5, 10.5, 20.5]
