@@ -1,7 +1,7 @@
 """Scores of all rows on disk, between the pass that computes them and the pass that writes them.
 
-Eight bytes a row, in the order of the part's rows; a task that runs twice writes a second file
-that nobody reads.
+Eight bytes a row, in the order of the part's rows, and twenty in a file beside it where the final
+model had labelled them, too; a task that runs twice writes a second file that nobody reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 
 from segpipe.lake.uris import absolute, is_local, locate, storing
-from segpipe.values import Floats
+from segpipe.values import Floats, Labels
+
+_LABELS = np.dtype([("segment", "<i4"), ("confidence", "<f8"), ("distance", "<f8")])
+_BESIDE = ".labels"
 
 
 def spool_folder(uri: str, run_id: str) -> str:
@@ -44,16 +47,30 @@ class SpoolFile:
         with storing(place):
             filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
             self._sink: Any = filesystem.open_output_stream(path)
+        self._labels: Any = None
 
     def write(self, score: Floats) -> None:
         """Append the scores of the next rows."""
         with storing(self._place):
             self._sink.write(np.ascontiguousarray(score, "<f8").data)
 
+    def label(self, labels: Labels) -> None:
+        """Append what the final model says of the next rows: of all of them or of none."""
+        rows = np.empty(len(labels.segment), _LABELS)
+        for name in _LABELS.names or ():
+            rows[name] = getattr(labels, name)
+        with storing(self._place):
+            if self._labels is None:
+                filesystem, path = locate(self._place + _BESIDE)
+                self._labels = filesystem.open_output_stream(path)
+            self._labels.write(rows.view(np.uint8).data)
+
     def close(self) -> str:
         """Finish; where the file lies."""
         with storing(self._place):
             self._sink.close()
+            if self._labels is not None:
+                self._labels.close()
         return self._place
 
 
@@ -92,6 +109,10 @@ class Spooled:
         filesystem, path = locate(place)
         with storing(place):
             self._source: Any = filesystem.open_input_stream(path)
+            try:
+                self._labels: Any = filesystem.open_input_stream(path + _BESIDE)
+            except FileNotFoundError:
+                self._labels = None
 
     def take(self, rows: int) -> Floats:
         """Scores (rows,) of the next rows."""
@@ -99,3 +120,13 @@ class Spooled:
         if len(raw) != 8 * rows:
             raise AssertionError("the scores of a part are fewer than its rows")
         return np.frombuffer(raw, "<f8")
+
+    def labels(self, rows: int) -> Labels | None:
+        """Labels of the next rows; None where no pass knew the final model."""
+        if self._labels is None:
+            return None
+        raw = self._labels.read(_LABELS.itemsize * rows)
+        if len(raw) != _LABELS.itemsize * rows:
+            raise AssertionError("the labels of a part are fewer than its rows")
+        found = np.frombuffer(raw, _LABELS)
+        return Labels(*(np.ascontiguousarray(found[name]) for name in _LABELS.names or ()))

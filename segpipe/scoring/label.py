@@ -54,15 +54,17 @@ class Labeller:
         """The batch's rows in their order, labelled; ``score``: the detector's, if it is known."""
         return self.table(batch, self.say(batch, score))
 
-    def say(self, batch: pa.RecordBatch, score: Floats | None = None) -> Said:
-        """Block, labels and scores of the batch's rows."""
+    def say(
+        self, batch: pa.RecordBatch, score: Floats | None = None, labels: Labels | None = None
+    ) -> Said:
+        """Block, labels and scores of the batch's rows; the latter two may be known."""
         x = self.scaler.transform(batch)
         if self.detector is not None:
             if score is None:
                 score = self.detector.score(block_for(self.detector, batch, x))
             if not np.isfinite(score).all():
                 raise AssertionError(f"{self.detector.method} gave a score that is not finite")
-        return Said(x, self.model.label(x), score)
+        return Said(x, self.model.label(x) if labels is None else labels, score)
 
     def table(self, batch: pa.RecordBatch, known: Said) -> pa.RecordBatch:
         """The label table's rows, from what is said of them."""

@@ -17,7 +17,7 @@ from segpipe.kernels import nearest as kernel
 from segpipe.kernels.totals import Counts
 from segpipe.models.scaler import Scaler
 from segpipe.scoring.watch import Scores, Totals, Unusual, Watch, no_scores
-from segpipe.values import Block, Floats, Ints, SegmentModel
+from segpipe.values import Block, Floats, Labels, SegmentModel
 
 CENTRED = ("kmeans", "bisecting", "agglomerative", "gmm")
 """Kinds whose rows are meant to lie around one centre: inertia says something."""
@@ -121,7 +121,7 @@ class TallyStep:
         for batch in batches:
             if batch.num_rows:
                 x = self.scaler.transform(batch)
-                counting.add(batch, x, self.model.label(x).segment)
+                counting.add(batch, x, self.model.label(x))
         return counting.tally()
 
     def begin(self) -> Counting:
@@ -141,10 +141,10 @@ class Counting:
         self._mass = None if self._weight is None else np.zeros(k + 1)
 
     def add(
-        self, batch: pa.RecordBatch, x: Block, segment: Ints, score: Floats | None = None
+        self, batch: pa.RecordBatch, x: Block, labels: Labels, score: Floats | None = None
     ) -> None:
         """Take in a batch, its block, its labels and its scores, where they are known."""
-        model = self._model
+        model, segment = self._model, labels.segment
         at, w = segment + np.int32(1), None if self._weight is None else self._weight.of(batch)
         count, sums = kernel.moments(x, w, at, model.k + 1)
         if self._mass is None:
@@ -157,6 +157,7 @@ class Counting:
             own = kernel.add_up(x, w, segment, model.centres).squared
             self._squared = kernel.carried(self._squared + own)
         self._watching.add(batch, x, segment, score)
+        self._watching.label(labels)
 
     def tally(self) -> Tally:
         """What was counted."""

@@ -15,7 +15,7 @@ from segpipe.kernels.totals import Counts, add_column
 from segpipe.models.calibration import Calibration
 from segpipe.models.lens import block_for
 from segpipe.models.strata import Strata
-from segpipe.values import Block, Detector, Floats, Ints, Weighing
+from segpipe.values import Block, Detector, Floats, Ints, Labels, Weighing
 
 SHOWN = 20
 """Most unusual rows kept whole, for the report."""
@@ -100,6 +100,10 @@ class Sink(Protocol):
 
     def write(self, score: Floats) -> None:
         """Append the scores of the next rows."""
+        ...
+
+    def label(self, labels: Labels) -> None:
+        """Append what the final model says of the next rows: of all of them or of none."""
         ...
 
     def close(self) -> str:
@@ -197,6 +201,11 @@ class Watching:
         if self._held > 2 * watch.top:  # sorting every batch would cost more than scoring it
             best = _highest(np.concatenate(self._waiting), watch.top)
             self._waiting, self._held, self._least = [best], len(best), best[0]
+
+    def label(self, labels: Labels) -> None:
+        """Keep the final model's labels of a batch beside its scores, where those are kept."""
+        if self._spool is not None and self._watch.detector is not None:
+            self._spool.label(labels)
 
     def noted(self) -> Noted:
         """The part's state."""

@@ -20,7 +20,7 @@ from segpipe.lake.spool import Spooled
 from segpipe.lake.staging import Writer, check_partition_by
 from segpipe.models.fitted import Fitted
 from segpipe.scoring.label import Labeller, Said, output_schema
-from segpipe.values import Floats, StagedFile
+from segpipe.values import Floats, Labels, StagedFile
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,9 +34,11 @@ class Presented:
         """The label table's rows; ``score``: of the batch's rows, if it is known."""
         return self.table(batch, self.say(batch, score))
 
-    def say(self, batch: pa.RecordBatch, score: Floats | None = None) -> Said:
-        """What is said of the batch's rows."""
-        return self.label.say(batch, score)
+    def say(
+        self, batch: pa.RecordBatch, score: Floats | None = None, labels: Labels | None = None
+    ) -> Said:
+        """What is said of the batch's rows; ``labels``: the model's, if they are known."""
+        return self.label.say(batch, score, labels)
 
     def table(self, batch: pa.RecordBatch, said: Said) -> pa.RecordBatch:
         """The label table's rows, from what is said of them."""
@@ -60,7 +62,12 @@ class WriteStep:
         self, batches: Iterator[pa.RecordBatch], scores: Spooled | None
     ) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield self.present(batch, None if scores is None else scores.take(batch.num_rows))
+            if scores is None:
+                yield self.present(batch)
+                continue
+            n = batch.num_rows
+            said = self.present.say(batch, scores.take(n), scores.labels(n))
+            yield self.present.table(batch, said)
 
 
 def label_schema(

@@ -79,7 +79,7 @@ class RescoreStep:
             for batch in self.features(accepted()):
                 if batch.num_rows:
                     said = self.present.say(batch)
-                    counting.add(batch, said.x, said.labels.segment, said.score)
+                    counting.add(batch, said.x, said.labels, said.score)
                     if self.writer is not None:
                         yield self.present.table(batch, said)
 
