@@ -27,6 +27,8 @@ FORMS = (
     *((-i / 10, 1.0) for i in range(1, 31)),
 )
 """(shape, power) of the tails that compete: exponential, heavier, lighter, lighter by and by."""
+COARSE = 16
+"""Scales of the grid that are passed over before the peak of the likelihood is looked for."""
 FROM, TO = 0.5, 0.95
 """The null is fitted between these quantiles: below lies the bulk, above may lie the outliers."""
 
@@ -140,16 +142,24 @@ def _fit_tail(edges: Floats, below: npt.NDArray[np.int64], rows: int, top: Float
     middle = float(count.sum() and (count[:-1] @ (excess[1:] + excess[:-1]) / 2) / count.sum())
     middle = max(middle, float(excess[-1]) / 20, 1e-9)
     scales = np.geomspace(middle / 10, middle * 20, 400)
-    bend = float(excess[-1]) / scales
     best, fitted = -np.inf, Tail(start, share, middle)
     for shape, power in FORMS:
-        reach = survival(excess[None, :] / scales[:, None], shape, power, bend[:, None])
-        cell = np.append(reach[:, :-1] - reach[:, 1:], reach[:, -1:], axis=1)
-        fit = (count[None, :] * np.log(np.maximum(cell, 1e-300))).sum(axis=1)
+
+        def fits(at: npt.NDArray[np.intp], shape: float = shape, power: float = power) -> Floats:
+            bend = float(excess[-1]) / scales[at, None]
+            reach = survival(excess[None, :] / scales[at, None], shape, power, bend)
+            cell = np.append(reach[:, :-1] - reach[:, 1:], reach[:, -1:], axis=1)
+            return np.asarray((count[None, :] * np.log(np.maximum(cell, 1e-300))).sum(axis=1))
+
+        # The likelihood has one peak along the scale: it is found on every COARSE-th, then near it.
+        some = np.arange(0, len(scales), COARSE)
+        peak = int(some[np.argmax(fits(some))])
+        near = np.arange(max(peak - COARSE, 0), min(peak + COARSE + 1, len(scales)))
+        fit = fits(near)
         i = int(np.argmax(fit))
         if fit[i] > best:
-            best = float(fit[i])
-            fitted = Tail(start, share, float(scales[i]), shape, power, float(bend[i]))
+            best, scale = float(fit[i]), float(scales[near[i]])
+            fitted = Tail(start, share, scale, shape, power, float(excess[-1]) / scale)
     return fitted
 
 
