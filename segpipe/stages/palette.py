@@ -38,6 +38,7 @@ from segpipe.scoring.outliers import resample
 from segpipe.stages import orders, register
 from segpipe.stages.evidence import stability_of
 from segpipe.stages.orders import Order
+from segpipe.stages.palettepage import palette_page
 from segpipe.values import Ints, Sample, SegmentModel, Weighing
 
 WEIGHT = "count"
@@ -164,10 +165,12 @@ def run_palette(order: Order, meter: Meter, notes: dict[str, Any]) -> None:
             notes["decision"] = record.write_json(
                 target.uri, order.run_id, "decision", found.decision.evidence
             )
-            for name, data in (("palette.png", png), ("palette.json", text)):
-                _put(f"{folder}/{name}", data)
-            files = _stage(engine, order, target, found.rows, fitted.model_id)
             notes["rows_labelled"] = total
+            page = palette_page(notes, found.decision, found.rows, image, png)
+            kept = (("palette.png", png), ("palette.json", text), ("report.html", page))
+            put = {name: _put(f"{folder}/{name}", data) for name, data in kept if data is not None}
+            notes["report"] = put.get("report.html")
+            files = _stage(engine, order, target, found.rows, fitted.model_id)
         orders.commit(order, meter, notes, target, files, COLOUR_ROWS, digest, fitted)
         places = (("png", png), ("json", text))
         notes["palette"] = {k: _put(f"{target.uri}/palette.{k}", data) for k, data in places}

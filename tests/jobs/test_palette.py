@@ -131,3 +131,14 @@ def test_24_megapixels(tmp_path: Path) -> None:
     # Processor seconds: wall-clock time is another thing on a machine that does other work.
     assert code == 0 and sum(os.times()[2:4]) - before < 10
     assert summary["peak_rss_mb"] < 2048
+
+
+def test_the_page_shows_the_image_its_reduction_and_every_colour(tmp_path: Path) -> None:
+    image = painted(tmp_path / "flag.png", (200, 0, 0), (200, 0, 0), (0, 0, 200))
+    summary, code = palette(image, tmp_path / "out", 2)
+    assert code == 0, summary["error"]
+    page = Path(summary["report"]).read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert page.index("#c80000") < page.index("#0000c8"), "most of the image comes first"
+    assert "66.7" in page and "33.3" in page
+    assert "300" in page and "pixels read" in page and "rows" not in page.split("</style>")[1]
