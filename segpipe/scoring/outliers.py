@@ -22,6 +22,9 @@ from segpipe.values import Block, Detector, Floats, SegmentModel
 MICRO = 128
 """Micro-clusters of the mass score: 512 gain nothing (``algorithms.md`` section 4)."""
 MICRO_ROWS = 1 << 15
+CLUMP = 2.0
+"""Entities are looked at with so many times ``outliers.mass``: odd ones of a kind lie together, and
+the blend's other views see what a wide neighbourhood blurs."""
 BURST = 4.0
 """Network logs are looked at with so many times ``outliers.mass``: attacks come in bursts, and a
 burst as large as the neighbourhood is its own neighbourhood."""
@@ -63,7 +66,7 @@ def fit_detector(
     if method == "none":
         return None
     if method == "mass":
-        return _mass(x, w, mass, micro, seed)
+        return _mass(x, w, mass, micro)
     if method == "isolation_forest":
         return fit_forest(x, w, seed)
     if method == "ensemble":
@@ -76,14 +79,14 @@ def fit_detector(
     raise ValueError(f"outlier method {method!r}")
 
 
-def _mass(x: Block, w: Floats, mass: float, micro: Micro, seed: int) -> Detector:
+def _mass(x: Block, w: Floats, mass: float, micro: Micro) -> Detector:
     """For entities: three views of how little of the table lies around a row.
 
-    How far the nearest share of it is, how soon random cuts leave the row alone, how far out of
-    the ellipsoid of most rows it lies.
+    How far the nearest share of it is, how far out of the ellipsoid of most rows it lies, how far
+    out in the tails of the features.
     """
-    near = fit_mass(x, w, _places(micro, x, w, MICRO), mass)
-    views = ((near, 2.0), (fit_forest(x, w, seed), 1.0), (fit_ellipsoid(x, w), 2.0))
+    near = fit_mass(x, w, _places(micro, x, w, MICRO), min(CLUMP * mass, 1.0))
+    views = ((near, 3.0), (fit_ellipsoid(x, w), 2.0), (fit_tails(x, w), 1.0))
     return blend("mass", views, x, w)
 
 

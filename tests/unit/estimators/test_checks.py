@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of estimators, all of them, with the few that cannot hold named."""
+"""scikit-learn's own checks of estimators, all of them."""
 
 import os
 import subprocess
@@ -21,19 +21,7 @@ ESTIMATORS = [
 ]
 
 
-def cannot_hold(estimator):
-    """Check -> why; strict: a check listed here that passes fails the suite."""
-    if isinstance(estimator, segpipe.OutlierScorer):
-        return {
-            "check_sample_weight_equivalence_on_dense_data": (
-                "the threshold flags a share of the rows, whatever they weigh, as a run does: "
-                "weights shape what is usual, not how many rows are flagged"
-            )
-        }
-    return {}
-
-
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=cannot_hold)
+@parametrize_with_checks(ESTIMATORS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
