@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segpipe.errors import SegpipeError
 from segpipe.fit import quality
@@ -26,12 +27,13 @@ ROWS = 2_000
 """Rows of the exact silhouettes: all pairs of them are compared."""
 POINTS = 60
 """Silhouettes that are kept per segment, evenly spaced among its sorted ones."""
-REFITS, REFIT_ROWS = 4, 4_000
+REFIT_ROWS = 4_000
 MOST = 64
 """Segments whose stability is measured: halves of 4,000 rows hold too few rows of more."""
-STRENGTH_SPLITS, STRENGTH_STARTS = 2, 3
+SPLITS, STRENGTH_STARTS = 2, 3
 GAP_ROWS, GAP_DRAWS, GAP_K = 600, 5, 20
 
+Rows = npt.NDArray[np.intp]
 Refit = Callable[[Block, Floats, SegmentModel], SegmentModel]
 """(x, w, model) -> the same kind of model, of these rows."""
 
@@ -77,6 +79,7 @@ def validate(
             for k in knives(model, x, w, seed)
         ]
     }
+    refit = None if refit is None else _once(refit)
     stable = segment_stability(model, part, weight, refit, seed)
     if stable is not None:
         found["stability"] = stable
@@ -133,9 +136,8 @@ def segment_stability(
         return [float(v) for v in stability(x, w, np.asarray(model.centres), seed)]
     if refit is None:
         return None
-    n, table = x.shape[1], []
-    for i in range(REFITS):
-        rows = np.sort(np.random.default_rng([seed, i]).choice(n, max(n // 2, 2), replace=False))
+    table = []
+    for rows in (half for split in _splits(x.shape[1], seed) for half in split):
         part, weight = np.ascontiguousarray(x[:, rows]), w[rows]
         own = model.label(part).segment
         try:
@@ -157,7 +159,7 @@ def prediction_strength(
     """Share of the pairs of a segment that a fit to other rows keeps together, of the worst one.
 
     Tibshirani & Walther 2005: one half of the rows is segmented by itself and by a model of the
-    other half; mean over both halves of ``STRENGTH_SPLITS`` splits. From .8 segments are called
+    other half; mean over both halves of ``SPLITS`` splits. From .8 segments are called
     well separated; 1 / k or less is chance. None where nothing can be refitted or k is too large.
     """
     if model.k > MOST or (model.kind != "kmeans" and refit is None):
@@ -168,10 +170,8 @@ def prediction_strength(
             return refit(rows, mass, model)
         return fit_kmeans(rows, mass, model.k, STRENGTH_STARTS, seed)
 
-    n, least = x.shape[1], []
-    for i in range(STRENGTH_SPLITS):
-        order = np.random.default_rng([seed, n, i]).permutation(n)
-        halves = [np.sort(order[: n // 2]), np.sort(order[n // 2 :])]
+    least = []
+    for halves in _splits(x.shape[1], seed):
         try:
             fits = [fit(np.ascontiguousarray(x[:, rows]), w[rows]) for rows in halves]
         except SegpipeError:  # too few distinct rows in a half
@@ -181,6 +181,28 @@ def prediction_strength(
             own, told = (fits[j].label(part).segment for j in (at, 1 - at))
             least.append(_kept_pairs(own, told, w[rows]))
     return float(np.mean(least))
+
+
+def _splits(n: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """SPLITS times the numbers of n rows in two halves, each ascending."""
+    found = []
+    for i in range(SPLITS):
+        order = np.random.default_rng([seed, n, i]).permutation(n)
+        found.append((np.sort(order[: n // 2]), np.sort(order[n // 2 :])))
+    return found
+
+
+def _once(refit: Refit) -> Refit:
+    """``refit`` that fits the same rows once: stability and prediction strength share halves."""
+    known: dict[bytes, SegmentModel] = {}
+
+    def fitted(x: Block, w: Floats, model: SegmentModel) -> SegmentModel:
+        key = x.tobytes()
+        if key not in known:
+            known[key] = refit(x, w, model)
+        return known[key]
+
+    return fitted
 
 
 def _kept_pairs(own: Ints, told: Ints, w: Floats) -> float:

@@ -18,6 +18,7 @@ from segpipe.fit.validate import (
     validate,
 )
 from segpipe.models.kmeans import KMeansModel
+from segpipe.models.merged import merged
 from tests.unit.fit.blobs import blobs, block
 
 X, Y = blobs([[0, 0], [4, 0], [0, 4], [4, 4]], [150, 150, 150, 150], 0.5)
@@ -98,3 +99,18 @@ def test_kept_pairs_are_those_of_the_worst_cluster():
     own, told = np.array([0, 0, 1, 1, 1, 1]), np.array([5, 5, 0, 0, 1, 1])
     assert _kept_pairs(own, told, np.ones(6)) == pytest.approx(2 / 6)
     assert _kept_pairs(own, np.array([-1, 0, 1, 1, 1, 1]), np.ones(6)) == 0.0
+
+
+def test_stability_and_prediction_strength_share_their_refits():
+    tried = []
+    model = merged(np.array([[0.0, 0.0], [9.0, 0.0]]), np.ones(2), np.arange(2, dtype=np.int32))
+
+    def refit(x, w, model):
+        tried.append(x.shape[1])
+        return model
+
+    rows = np.random.default_rng(0).normal(size=(2, 101)).astype(np.float32)
+    rows[0, ::2] += 9.0
+    found = validate(model, rows, np.ones(101), (), refit, 0)
+    assert found["stability"] == [1.0, 1.0] and found["prediction_strength"] == 1.0
+    assert sorted(tried) == [50, 50, 51, 51]  # both halves of two splits
