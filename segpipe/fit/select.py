@@ -10,6 +10,7 @@ from typing import Any
 
 from segpipe.errors import ConfigError, DataError
 from segpipe.fit import evidence as facts
+from segpipe.fit.categories import cells_only
 from segpipe.fit.decision import (
     Data,
     Decision,
@@ -100,6 +101,10 @@ def _chosen(data: Data, asked: Request) -> Decision:
     found |= {"kmeans": sweep.table, "k_star": sweep.k, "shape": sweep.shape}
     valleys, parted = _valleys(sweep.k, sweep.borders)
     found |= valleys
+    if cells_only(data.few, data.few_w, asked.min_share, asked.k_max, asked.seed):
+        found["cells_only"] = True
+        reason = "only categories part the rows, and no quantity goes along with them"
+        return nothing(data, asked, found, reason)
     seen = see_modes(data, asked)
     if not hinted and not parted and (seen is None or seen.likely.k == 1):
         reason = f"no valley parts {sweep.k} clusters, and distances and main axis are unimodal"
