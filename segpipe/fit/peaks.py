@@ -63,9 +63,9 @@ def tree_of(k: int, near: Rows, radius: Floats, links: Links, w: Floats, d: int)
     best = around[np.arange(n), np.argmax(height[around], axis=1)]
     up = np.where(height[best] > height, best, np.arange(n))
     equal = float(w.sum() ** 2 / np.square(w).sum()) / n  # 1: rows of the same weight
-    return Tree(
-        k, float(np.sqrt(k * equal)), n / k, dimension, reach, height, up, links, level, merges
-    )
+    # One feature: no way leads around a dent, and peak and pass are both one density of chance.
+    size = k * equal / (2.0 if d == 1 else 1.0)
+    return Tree(k, float(np.sqrt(size)), n / k, dimension, reach, height, up, links, level, merges)
 
 
 def _merges(height: Floats, i: Rows, j: Rows, level: Floats, w: Floats) -> Merges:

@@ -118,3 +118,10 @@ def test_rows_that_count_more_often_are_spread_as_often():
     moved, weight = spread(x, w, 20_000, 0)
     assert np.bincount(np.rint(moved[0]).astype(int)).tolist() == [1, 40, 20, 20, 19]
     assert weight.tolist() == [1.0] * 100
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_feature_of_one_kind_has_one_mode(seed):
+    # No way leads around a dent of a line: the difference of two densities is twice as uncertain.
+    value = np.random.default_rng([seed, 2000, 5]).normal(size=(1, 2000)).astype(np.float32)
+    assert find_modes(value, np.ones(2000)).likely.k == 1
