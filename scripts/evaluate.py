@@ -1,7 +1,8 @@
 """How well outliers are found, beside other detectors: AUROC, average precision, precision.
 
     python scripts/evaluate.py --data ../shared/data --out out/evaluation [--seeds 5]
-        [--protocols adbench,network] [--most 20000] [--only segpipe]
+        [--protocols adbench,network] [--most 20000] [--only segpipe] [--seconds 60]
+        [--others-most 30000]
 
 Writes ``scores.csv`` (a line per protocol, set, seed, method), ``means.csv`` and ``auroc.svg``, and
 prints the means. ``precision`` is the share of true outliers among as many of the highest scores
@@ -11,8 +12,10 @@ Protocols: ``adbench`` (Han et al. 2022): sets above 10,000 rows cut to a random
 than 1,000 drawn up, 70/30 split by class, fitted without labels, scored on the 30 %. ``network``:
 NSL-KDD train and KDD99 10 %, all normals (at most ``--most``) with attacks drawn to 1, 5, 20 % and
 to 1, 10 %, scored on what was fitted. PyOD's and hdbscan's methods take part where installed
-(``pip install -r scripts/requirements/evaluate.txt``); they see ADBench's MinMax scaling, and of
-log rows the very features of our job.
+(``pip install -r scripts/requirements/evaluate.txt``), within ``--seconds`` a case, each in a
+process of its own, and not above ``--others-most`` rows; what runs out of time on a set is not
+asked again on it. Every result is in ``scores.csv`` at once: a run that is ended keeps them.
+They see ADBench's MinMax scaling, and of log rows the very features of our job.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from evaluation import data, methods
 
 OURS = {"adbench": ("mass", "isolation_forest"), "network": ("ensemble", "isolation_forest")}
+
+HEAD = ("protocol", "set", "seed", "method", "auroc", "ap", "precision", "seconds")
 
 
 def judged(truth: np.ndarray, score: np.ndarray) -> tuple[float, float, float]:
@@ -55,6 +60,8 @@ def main() -> None:
     ask.add_argument("--seeds", type=int, default=5)
     ask.add_argument("--most", type=int, default=20_000)
     ask.add_argument("--protocols", default="adbench,network")
+    ask.add_argument("--seconds", type=float, default=60.0, help="a case, for others' methods")
+    ask.add_argument("--others-most", type=int, default=30_000, help="rows, for others' methods")
     ask.add_argument("--only", default="", help="methods whose name starts so")
     given = ask.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -63,20 +70,29 @@ def main() -> None:
         "network": lambda: data.network(given.data, given.seeds, given.most),
     }
     lines: list[tuple[str, str, int, str, float, float, float, float]] = []
+    late: set[tuple[str, str, str]] = set()
+    with (given.out / "scores.csv").open("w", newline="") as file:
+        csv.writer(file).writerow(HEAD)
     for protocol in given.protocols.split(","):
-        taking = methods.methods(OURS[protocol])
+        taking = methods.methods(OURS[protocol], given.seconds, given.others_most)
         for case in cases[protocol]():
             for name, scores in taking.items():
-                if not name.startswith(given.only):
+                if not name.startswith(given.only) or (protocol, case.name, name) in late:
                     continue
                 start = time.perf_counter()
                 try:
                     found = judged(case.truth, scores(case))
-                except (MemoryError, ValueError) as refused:  # e.g. CBLOF without large clusters
+                except (TimeoutError, ValueError) as refused:  # e.g. CBLOF without large clusters
+                    if isinstance(refused, TimeoutError):
+                        late.add((protocol, case.name, name))
                     print(protocol, case.name, case.seed, name, "left out:", refused, flush=True)
                     continue
                 seconds = time.perf_counter() - start
                 lines.append((protocol, case.name, case.seed, name, *found, seconds))
+                with (given.out / "scores.csv").open("a", newline="") as file:
+                    csv.writer(file).writerow(
+                        (*lines[-1][:4], *map("{:.5f}".format, lines[-1][4:]))
+                    )
                 print(
                     protocol, case.name, case.seed, name, *(f"{v:.4f}" for v in found), flush=True
                 )
@@ -84,12 +100,7 @@ def main() -> None:
 
 
 def write(folder: Path, lines: list[tuple[str, str, int, str, float, float, float, float]]) -> None:
-    """All lines, their means over seeds, and the picture."""
-    head = ("protocol", "set", "seed", "method", "auroc", "ap", "precision", "seconds")
-    with (folder / "scores.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [head, *((*line[:4], *map("{:.5f}".format, line[4:])) for line in lines)]
-        )
+    """Means of the lines over seeds, and the picture."""
     held = defaultdict(list)
     for protocol, name, _, method, *numbers in lines:
         held[protocol, name, method].append(numbers)
@@ -98,7 +109,7 @@ def write(folder: Path, lines: list[tuple[str, str, int, str, float, float, floa
         rows = [
             (*key, *(f"{v:.5f}" for v in value), len(held[key])) for key, value in means.items()
         ]
-        csv.writer(file).writerows([("protocol", "set", "method", *head[4:], "seeds"), *rows])
+        csv.writer(file).writerows([("protocol", "set", "method", *HEAD[4:], "seeds"), *rows])
     methods_found = list(dict.fromkeys(key[2] for key in means))
     for protocol in dict.fromkeys(key[0] for key in means):
         sets = list(dict.fromkeys(key[1] for key in means if key[0] == protocol))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import tempfile
 from collections.abc import Callable, Mapping
@@ -14,20 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.data import Case
+from evaluation.others import GLOSH, PYOD, limited
 
 ROW = "evaluated_row"
 """Column by which a label table's rows are put back into the order of the truth."""
-PYOD = {
-    "IForest": "iforest",
-    "LOF": "lof",
-    "KNN": "knn",
-    "ECOD": "ecod",
-    "HBOS": "hbos",
-    "COPOD": "copod",
-    "CBLOF": "cblof",
-}
-SLOW_ROWS = 12_000
-"""GLOSH takes a minute beyond."""
 
 
 def ours(case: Case, method: str) -> np.ndarray:
@@ -75,37 +64,28 @@ def scaled(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return block, block
 
 
-def pyod(case: Case, name: str) -> np.ndarray:
-    """PyOD with its defaults."""
-    module = importlib.import_module(f"pyod.models.{PYOD[name]}")
-    x, y = scaled(case)
-    seeded = {"random_state": case.seed} if name in ("IForest", "CBLOF") else {}
-    fitted = getattr(module, name)(**seeded).fit(x)
-    return np.asarray(fitted.decision_scores_ if x is y else fitted.decision_function(y))
+def methods(
+    with_ours: tuple[str, ...], seconds: float, most: int
+) -> Mapping[str, Callable[[Case], np.ndarray]]:
+    """Name -> scores of a case; PyOD's and hdbscan's only where they are installed.
 
-
-def glosh(case: Case) -> np.ndarray:
-    """hdbscan's GLOSH; scores that are not a number (floods of equal rows) count as usual.
-
-    Of held-out rows it has none that compare (``approximate_predict_scores``): it is fitted on
-    the rows that it scores.
+    These get ``seconds`` a case, and no case of more than ``most`` rows.
     """
-    import hdbscan
+    held: list[tuple[Case, tuple[np.ndarray, np.ndarray]]] = []
 
-    _, y = scaled(case)
-    if len(y) > SLOW_ROWS:
-        raise MemoryError(f"GLOSH of {len(y):,} rows is left out")
-    fitted = hdbscan.HDBSCAN(min_cluster_size=max(5, len(y) // 200), min_samples=10).fit(y)
-    return np.nan_to_num(fitted.outlier_scores_, nan=0.0)
+    def other(case: Case, name: str) -> np.ndarray:
+        if case.fit.num_rows > most:
+            raise ValueError(f"{case.fit.num_rows:,} rows are more than --others-most {most:,}")
+        if not held or held[0][0] is not case:
+            held[:] = [(case, scaled(case))]
+        x, y = held[0][1]
+        return limited(name, x, None if x is y else y, case.seed, seconds)
 
-
-def methods(with_ours: tuple[str, ...]) -> Mapping[str, Callable[[Case], np.ndarray]]:
-    """Name -> scores of a case; PyOD's and hdbscan's only where they are installed."""
     found: dict[str, Callable[[Case], np.ndarray]] = {
         f"segpipe {m}": (lambda case, m=m: ours(case, m)) for m in with_ours
     }
     if importlib.util.find_spec("pyod"):
-        found |= {f"PyOD {n}": (lambda case, n=n: pyod(case, n)) for n in PYOD}
+        found |= {f"PyOD {n}": (lambda case, n=n: other(case, n)) for n in PYOD}
     if importlib.util.find_spec("hdbscan"):
-        found["hdbscan GLOSH"] = glosh
+        found["hdbscan GLOSH"] = lambda case: other(case, GLOSH)
     return found
