@@ -36,6 +36,7 @@ from segpipe.stages import (
     learn,
     narrate,
     orders,
+    page,
     palette,
     proof,
     publish,
@@ -268,7 +269,7 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
         groups = campaigns.find(engine, built, fitted, tally.scores.spools, c.seed)
         if groups is not None:
             notes["campaigns"] = record.write_json(uri, run_id, "campaigns", groups)
-        notes["report"] = narrate.write_report(
+        notes["report"] = page.write_report(
             uri, run_id, notes, told, seen, built, tally, fitted, decision.evidence,
             c.report.min_group, c.source.uri, () if groups is None else groups["campaigns"],
         )  # fmt: skip

@@ -1,40 +1,31 @@
-"""Narrate: counts, profiles, names, quality and the report, for people and the run summary."""
+"""Narrate: counts, profiles, names and quality, for people and the run summary."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from segpipe.features.plan import Built
 from segpipe.fit.select import Decision
-from segpipe.lake.record import run_folder
-from segpipe.lake.uris import locate
 from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import Fitted, name_of
-from segpipe.models.lens import LensDetector
 from segpipe.report.naming import name_segments
 from segpipe.report.profile import (
     SegmentProfile,
-    Separation,
     named,
     profile,
     separates_nothing,
     separation,
 )
 from segpipe.schema import NOISE
-from segpipe.scoring.notes import note_of, shift_of
-from segpipe.scoring.reasons import reasons
+from segpipe.scoring.notes import shift_of
 from segpipe.scoring.tally import Tally
-from segpipe.stages.evidence import candidates, numbers, stability_of, validation
+from segpipe.stages.evidence import stability_of
 from segpipe.stages.intake import Intake
-from segpipe.stages.learn import Described, told_by
+from segpipe.stages.learn import Described
 from segpipe.values import Labels, SegmentModel
 
 Notes = dict[str, Any]
@@ -208,145 +199,3 @@ def conserved(notes: Notes, counted: int, grouped: bool) -> None:
         raise AssertionError(f"rows were lost: {notes['rows_in']=} {used=} {labelled=} {counted=}")
     if not grouped and labelled != used:
         raise AssertionError(f"rows were lost: {used=} {labelled=}")
-
-
-def can_report() -> bool:
-    """Whether the report extra is installed."""
-    return importlib.util.find_spec("jinja2") is not None
-
-
-def write_report(
-    target_uri: str,
-    run_id: str,
-    notes: Notes,
-    found: Told,
-    seen: Described,
-    built: Built,
-    tally: Tally,
-    fitted: Fitted,
-    evidence: Mapping[str, Any],
-    min_group: int,
-    source: str,
-    campaigns: Sequence[Mapping[str, Any]] = (),
-) -> str | None:
-    """Write the HTML page beside the record; a warning where the report extra is missing."""
-    if not can_report():
-        notes["warnings"].append("no report: pip install 'segpipe[report]'")
-        return None
-    html = _page(notes, found, seen, built, tally, fitted, evidence, min_group, source, campaigns)
-    place = f"{run_folder(target_uri, run_id)}/report.html"
-    filesystem, path = locate(place)
-    filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
-    with filesystem.open_output_stream(path) as out:
-        out.write(html.encode())
-    return place
-
-
-def _page(
-    notes: Notes,
-    found: Told,
-    seen: Described,
-    built: Built,
-    tally: Tally,
-    fitted: Fitted,
-    evidence: Mapping[str, Any],
-    min_group: int,
-    source: str,
-    campaigns: Sequence[Mapping[str, Any]],
-) -> str:
-    from segpipe.report.render import ReportData, render
-
-    calibration = fitted.calibration
-    binned = None
-    if calibration is not None and len(calibration.edges) > 1:
-        binned = np.asarray(tally.histogram[1:-1], np.float64).copy()
-        binned[0] += tally.histogram[0]
-        binned[-1] += tally.histogram[-1]
-    seen = seen.head(PROFILE_ROWS)
-    return render(
-        ReportData(
-            job=notes["job"],
-            run_id=notes["run_id"],
-            engine=notes["engine"],
-            kind=notes["model"]["kind"],
-            k=notes["model"]["k"],
-            library=notes["model"]["library"],
-            why=notes["model"]["why"],
-            profiles=found.profiles,
-            rows_in=notes["rows_in"],
-            rows_used=notes["rows_used"],
-            rows_labelled=tally.total,
-            rows_rejected=notes["rows_rejected"],
-            as_of=notes["as_of"],
-            source=source,
-            labels=target_name(notes),
-            natural=notes["quality"]["natural_segments"],
-            ranked=tuple(
-                Separation(s["feature"], s["explained"], s["between_within"])
-                for s in evidence["validation"]["features"]
-            ),
-            validation=validation(evidence),
-            candidates=candidates(evidence),
-            decision=numbers(evidence),
-            x=seen.x,
-            segment=found.labels.segment,
-            outlier_method=notes["outliers"]["method"],
-            flagged=notes["outliers"]["flagged"] or 0,
-            threshold=notes["outliers"]["threshold"],
-            score_edges=None if binned is None or calibration is None else calibration.edges,
-            score_counts=binned,
-            top=_top(tally, built, fitted) if calibration is not None else (),
-            campaigns=campaigns,
-            rejects=notes["rejects"]["reasons"],
-            seconds=notes["seconds"],
-            versions={
-                p: importlib.metadata.version(p) for p in ("numpy", "pyarrow", "scikit-learn")
-            },
-            warnings=tuple(notes["warnings"]),
-            min_group=min_group,
-        )
-    )
-
-
-def target_name(notes: Notes) -> str:
-    """The label table as the page names it: the folder's last part, no machine's path."""
-    return str(notes.get("job") or "labels")
-
-
-def _top(tally: Tally, built: Built, fitted: Fitted) -> tuple[Any, ...]:
-    """The most unusual rows with their reasons."""
-    from segpipe.report.render import Outlier
-
-    if not tally.unusual or fitted.detector is None or fitted.calibration is None:
-        return ()
-    names = [name for name, _ in tally.unusual[0].values]
-    schema = pa.schema([built.schema.field(name) for name in names])
-    rows = [dict(row.values) for row in tally.unusual]
-    batch = pa.RecordBatch.from_pylist(rows, schema=schema)
-    x = fitted.scaler.transform(batch)
-    score = np.array([row.score for row in tally.unusual])
-    said = fitted.model.label(x).segment
-    every = np.ones(len(rows), np.bool_)
-    why = reasons(batch, x, every, fitted.scaler, fitted.model, fitted.detector).to_pylist()
-    quantile = fitted.calibration.quantile(score)
-    shown = told_by(built) or names[:8]
-    detector, entities = fitted.detector, fitted.detector.method == "mass"
-    scaler = detector.scaler if isinstance(detector, LensDetector) else fitted.scaler
-    return tuple(
-        Outlier(
-            {name: _readable(built, name, row[name]) for name in shown},
-            int(said[i]),
-            float(score[i]),
-            float(quantile[i]),
-            why[i] or (),
-            note_of(why[i] or (), scaler) if entities else "",
-        )
-        for i, row in enumerate(rows)
-    )
-
-
-def _readable(built: Built, name: str, value: Any) -> Any:
-    """Times are int64 microseconds within a run."""
-    if name == "ts" and isinstance(value, int) and built.schema.field(name).type == pa.int64():
-        return datetime.fromtimestamp(value / 1e6, UTC)
-    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,8 +12,7 @@ import numpy.typing as npt
 from segpipe.fit.select import Decision
 from segpipe.report.profile import SegmentProfile
 from segpipe.schema import SEGMENT_ID
-from segpipe.stages.evidence import candidates, numbers
-from segpipe.stages.narrate import can_report
+from segpipe.stages.page import can_report, common
 
 SIDE = 720
 """Pixels of the longer side of a picture on the page; the files beside it are whole."""
@@ -27,7 +25,7 @@ def palette_page(
     image: npt.NDArray[np.uint8],
     reduced: bytes,
 ) -> bytes | None:
-    """The page; None, and a warning, where the report extra is missing.
+    """The page; None where the report extra is missing.
 
     Parameters
     ----------
@@ -35,8 +33,7 @@ def palette_page(
     image : (height, width, 3) pixels as read
     reduced : the PNG of the image in the palette's colours
     """
-    if not can_report():
-        notes["warnings"].append("no report: pip install 'segpipe[report]'")
+    if not can_report(notes):
         return None
     from PIL import Image
 
@@ -46,28 +43,13 @@ def palette_page(
     shown = sorted(rows, key=lambda r: (-r["pixels"], r[SEGMENT_ID]))
     page = render(
         ReportData(
-            job=notes["job"],
-            run_id=notes["run_id"],
-            engine=notes["engine"],
-            kind=notes["model"]["kind"],
-            k=notes["model"]["k"],
-            library=notes["model"]["library"],
-            why=notes["model"]["why"],
+            **common(notes, decision.evidence, ("numpy", "pyarrow", "pillow")),
             profiles=[
                 SegmentProfile(r[SEGMENT_ID], r["hex"], r["pixels"], r["share"], (), (), ())
                 for r in shown
             ],
-            rows_in=notes["rows_in"],
-            rows_used=notes["rows_used"],
             rows_labelled=notes["rows_labelled"],
-            rows_rejected=notes["rows_rejected"],
-            labels=str(notes.get("job") or "labels"),
             natural=None,
-            candidates=candidates(decision.evidence),
-            decision=numbers(decision.evidence),
-            seconds=notes["seconds"],
-            versions={p: importlib.metadata.version(p) for p in ("numpy", "pyarrow", "pillow")},
-            warnings=tuple(notes["warnings"]),
             palette={r[SEGMENT_ID]: r["hex"] for r in shown},
             images=(
                 ("original", _thumbnail(Image.fromarray(image))),
