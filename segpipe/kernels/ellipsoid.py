@@ -11,7 +11,8 @@ from types import ModuleType
 
 import numpy as np
 
-from segpipe.kernels.nearest import SMALL, Singles
+from segpipe.kernels.nearest import Singles
+from segpipe.kernels.nearest_loops import SMALL
 from segpipe.values import Block, Floats
 
 

@@ -15,7 +15,8 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from segpipe.kernels.nearest import SMALL, Singles, distances
+from segpipe.kernels.nearest import Singles, distances
+from segpipe.kernels.nearest_loops import SMALL
 from segpipe.values import Block, Ints
 
 CELL = 128

@@ -13,7 +13,8 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from segpipe.kernels.nearest import SMALL, Singles
+from segpipe.kernels.nearest import Singles
+from segpipe.kernels.nearest_loops import SMALL
 from segpipe.values import Block, Floats
 
 LANES = 16

@@ -18,27 +18,18 @@ merged in any order. Squared errors are added up about the centres' nearest mult
 
 from __future__ import annotations
 
-import functools
-import sys
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from segpipe.kernels import nearest_loops as loops
 from segpipe.kernels import nearest_small
 from segpipe.kernels.nearest_small import Longs
 from segpipe.values import Block, Floats, Ints
 
 Singles = npt.NDArray[np.float32]
-SMALL, WARM = 1 << 17, 1 << 13
-"""Multiply-adds below which NumPy beats the import of numba (a third of a second, once), and below
-which it beats a call of the loops once they are there."""
-RENT, RENT_IMPORTED = 1 << 25, 1 << 23
-"""Multiply-adds of calls above WARM that NumPy does before the loops are loaded after all: as long
-as loading takes, with numba and without. So a fit of many small steps costs at most twice the
-cheaper of both ways, whatever is still to come."""
 
 
 def _magic(bits: int) -> float:
@@ -102,34 +93,6 @@ class Assigned:
     sums: Sums
 
 
-@functools.cache
-def _compiled() -> ModuleType:
-    from segpipe.kernels import nearest_jit
-
-    return nearest_jit
-
-
-@functools.cache
-def _tiled() -> ModuleType:
-    from segpipe.kernels import nearest_tile_jit
-
-    return nearest_tile_jit
-
-
-@functools.cache
-def _summed() -> ModuleType:
-    from segpipe.kernels import nearest_sums_jit
-
-    return nearest_sums_jit
-
-
-@functools.cache
-def _erring() -> ModuleType:
-    from segpipe.kernels import nearest_error_jit
-
-    return nearest_error_jit
-
-
 def carried(squared: Floats) -> Floats:
     """The same sums with the fine part in 0..2^-16, so that equal sums have equal bits."""
     whole = np.floor(squared[1] * 2.0**16) * 2.0**-16
@@ -145,10 +108,10 @@ def on_grid(centres: Floats) -> Floats:
 def distances(x: Block, points: npt.NDArray[np.floating[Any]]) -> Singles:
     """Squared float32 distances (m, n) of every row to each of m points, features in order."""
     p = np.ascontiguousarray(points, np.float32)
-    if p.shape[0] * x.size > SMALL:
+    if p.shape[0] * x.size > loops.SMALL:
         out = np.empty((p.shape[0], x.shape[1]), np.float32)
         for i in range(p.shape[0]):
-            _compiled().squared_distances(x, 0, x.shape[1], p[i], out[i])
+            loops.plain().squared_distances(x, 0, x.shape[1], p[i], out[i])
         return out
     total = np.zeros((p.shape[0], x.shape[1]), np.float32)
     for j in range(x.shape[0]):
@@ -175,9 +138,9 @@ def nearest(x: Block, centres: Floats, group: Ints | None = None) -> tuple[Ints,
         return _scan(x, np.ascontiguousarray(centres, np.float64), None)[:3]
     c = np.ascontiguousarray(centres, np.float32)
     groups = np.asarray(group, np.int32)
-    if c.shape[0] * x.size > SMALL:
+    if c.shape[0] * x.size > loops.SMALL:
         label, best, second = _empty(x.shape[1])
-        _compiled().nearest(x, c, groups, label, best, second)
+        loops.plain().nearest(x, c, groups, label, best, second)
         return label, best, second
     starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
     near = np.minimum.reduceat(distances(x, c), starts, axis=0)
@@ -189,34 +152,15 @@ def _empty(n: int) -> tuple[Ints, Singles, Singles]:
     return np.empty(n, np.int32), np.empty(n, np.float32), np.empty(n, np.float32)
 
 
-class _Rent:
-    """Multiply-adds that NumPy has done where the loops would have been faster."""
-
-    paid = 0
-
-    @classmethod
-    def due(cls, work: int) -> bool:
-        """Whether so much has been done that loading the loops would have paid."""
-        cls.paid += work
-        return cls.paid > (RENT_IMPORTED if "numba" in sys.modules else RENT)
-
-
-def _pays(work: int) -> bool:
-    """Whether so many multiply-adds go to the compiled step; the bits are the same."""
-    if work > SMALL:
-        return True
-    return work > WARM and (_tiled.cache_info().currsize > 0 or _Rent.due(work))
-
-
 def _scan(x: Block, centres: Floats, sums: Longs | None) -> tuple[Ints, Singles, Singles, bool]:
     """Label, best and second; adds to the integer sums, True unless a feature does not fit."""
-    if _pays(len(centres) * x.size):
+    if loops.pays(len(centres) * x.size):
         label, best, second = _empty(x.shape[1])
         into = np.empty((0, 0), np.int64) if sums is None else sums
         x = np.ascontiguousarray(x)
-        if _tiled().lloyd(x, centres, False, label, best, second, into):
+        if loops.step().lloyd(x, centres, False, label, best, second, into):
             return label, best, second, True
-        _tiled().lloyd(x, centres, False, label, best, second, np.empty((0, 0), np.int64))
+        loops.step().lloyd(x, centres, False, label, best, second, np.empty((0, 0), np.int64))
         return label, best, second, False
     label, best, second = nearest_small.two_least(nearest_small.distances(x, centres))
     return label, best, second, sums is None or nearest_small.add_rows(x, label, sums)
@@ -224,12 +168,12 @@ def _scan(x: Block, centres: Floats, sums: Longs | None) -> tuple[Ints, Singles,
 
 def _total(x: Block, label: Ints, sums: Longs) -> bool:
     """Add labelled rows to the integer sums; False if a feature does not fit."""
-    if not _pays(x.size):
+    if not loops.pays(x.size):
         return nearest_small.add_rows(x, label, sums)
     _, best, second = _empty(0)
     label = np.ascontiguousarray(label, np.int32)
     none = np.empty((0, x.shape[0]))
-    return bool(_tiled().lloyd(np.ascontiguousarray(x), none, True, label, best, second, sums))
+    return bool(loops.step().lloyd(np.ascontiguousarray(x), none, True, label, best, second, sums))
 
 
 def _zeros(k: int, d: int) -> Longs:
@@ -241,7 +185,7 @@ def _from_integers(sums: Longs, centres: Floats, large: bool) -> Sums:
     k, d = centres.shape
     if large:
         exact = np.empty((2, k))
-        _summed().squared(sums, centres, exact)
+        loops.sums().squared(sums, centres, exact)
     else:
         exact = nearest_small.squared(sums, centres)
     return Sums(sums[1:, d + 3].astype(np.float64), sums[1:, :d] / UNIT, exact, centres)
@@ -251,9 +195,9 @@ def squared_error(x: Block, label: Ints, centres: Floats) -> Floats:
     """Float64 squared distance (n,) of each row to its own label's centre; 0 for noise (-1)."""
     c = np.ascontiguousarray(centres, np.float64)
     out = np.zeros(x.shape[1])
-    if x.size > SMALL:
+    if x.size > loops.SMALL:
         label = np.ascontiguousarray(label, np.int32)
-        _erring().squared_error(np.ascontiguousarray(x), label, c, out)
+        loops.errors().squared_error(np.ascontiguousarray(x), label, c, out)
         return out
     member = label >= 0
     for j in range(x.shape[0]):
@@ -274,8 +218,8 @@ def moments(x: Block, w: Floats | None, label: Ints, k: int) -> tuple[Floats, Fl
             return sums[1:, d + 3].astype(np.float64), sums[1:, :d] / UNIT
         w = np.ones(x.shape[1])
     count, linear = np.zeros(k), np.zeros((k, d))
-    if x.size > SMALL:
-        _compiled().moments(x, w, np.ascontiguousarray(label, np.int32), GRID, count, linear)
+    if x.size > loops.SMALL:
+        loops.plain().moments(x, w, np.ascontiguousarray(label, np.int32), GRID, count, linear)
         return count, linear
     at = label + 1
     count += np.bincount(at, (w + GRID) - GRID, k + 1)[1:]
@@ -291,7 +235,7 @@ def add_up(x: Block, w: Floats | None, label: Ints, centres: Floats) -> Sums:
     if w is None and _on_integers(centres):
         sums = _zeros(k, d)
         if _total(x, label, sums):
-            return _from_integers(sums, centres, _pays(x.size))
+            return _from_integers(sums, centres, loops.pays(x.size))
     return _weighted(x, np.ones(x.shape[1]) if w is None else w, label, centres)
 
 
@@ -308,7 +252,7 @@ def assign(x: Block, centres: Floats, w: Floats | None = None) -> Assigned:
     sums = _zeros(*centres.shape) if w is None and _on_integers(centres) else None
     label, best, second, fits = _scan(x, centres, sums)
     if sums is not None and fits:
-        found = _from_integers(sums, centres, _pays(len(centres) * x.size))
+        found = _from_integers(sums, centres, loops.pays(len(centres) * x.size))
         return Assigned(label, best, second, found)
     w = np.ones(x.shape[1]) if w is None else w
     return Assigned(label, best, second, _weighted(x, w, label, centres))
@@ -323,9 +267,9 @@ def _weighted(x: Block, w: Floats, label: Ints, centres: Floats) -> Sums:
     count, linear = moments(x, w, label, k)
     error = squared_error(x, label, on_grid(centres))
     squared = np.zeros((2, k))
-    if x.size > SMALL:
+    if x.size > loops.SMALL:
         label = np.ascontiguousarray(label, np.int32)
-        _compiled().errors(w, label, error, COARSE, FINE, squared)
+        loops.plain().errors(w, label, error, COARSE, FINE, squared)
         return Sums(count, linear, carried(squared), centres)
     e = w * error
     big = (e + COARSE) - COARSE
@@ -343,10 +287,10 @@ def described(x: Block, centres: Floats) -> tuple[Ints, Floats, Floats]:
     label's centre, d1, from the float64 squared error.
     """
     label, _, second = nearest(x, centres)
-    if x.size > SMALL:
+    if x.size > loops.SMALL:
         c = np.ascontiguousarray(centres, np.float64)
         clear, distance = np.empty(len(label)), np.empty(len(label))
-        _erring().described(np.ascontiguousarray(x), label, c, second, clear, distance)
+        loops.errors().described(np.ascontiguousarray(x), label, c, second, clear, distance)
         return label, clear, distance
     error = squared_error(x, label, centres)
     return label, clearness(error, second), np.sqrt(error)

@@ -1,12 +1,10 @@
 """Nearest centres and exact sums: four points by hand, one answer on both paths, any order."""
 
-import sys
-
 import numpy as np
 import pytest
 
 from segpipe.kernels import nearest as kernel
-from segpipe.kernels import nearest_small
+from segpipe.kernels import nearest_loops, nearest_small
 
 X = np.array([[0, 0.5, 0.5, 1], [0, 0, 1, 1]], np.float32)
 CENTRES = np.array([[0.25, 0.0], [0.75, 1.0]])
@@ -22,7 +20,7 @@ def table(seed, d=7, n=3000):
 @pytest.fixture(params=["numpy", "compiled"])
 def path(request, monkeypatch):
     for limit in ("SMALL", "WARM"):
-        monkeypatch.setattr(kernel, limit, 0 if request.param == "compiled" else 1 << 60)
+        monkeypatch.setattr(nearest_loops, limit, 0 if request.param == "compiled" else 1 << 60)
 
 
 def test_four_points(path):
@@ -66,8 +64,8 @@ def test_both_paths_have_the_same_bits(d, monkeypatch):
     group = np.array([0, 0, 1, 2, 2, 2, 3, 4, 4], np.int32)
     answers = []
     for small in (0, 1 << 60):
-        monkeypatch.setattr(kernel, "SMALL", small)
-        monkeypatch.setattr(kernel, "WARM", small)
+        monkeypatch.setattr(nearest_loops, "SMALL", small)
+        monkeypatch.setattr(nearest_loops, "WARM", small)
         label, *rest = kernel.nearest(x, centres)
         sums = kernel.add_up(x, w, label, centres)
         grouped = kernel.nearest(x, centres, group)
@@ -151,8 +149,8 @@ def test_a_step_without_weights_is_the_same_on_both_paths_and_exact(d, k, monkey
     x, centres = gridded(rng, (d, 1500)), rng.normal(0, 3, (k, d))
     answers = []
     for small in (0, 1 << 60):
-        monkeypatch.setattr(kernel, "SMALL", small)
-        monkeypatch.setattr(kernel, "WARM", small)
+        monkeypatch.setattr(nearest_loops, "SMALL", small)
+        monkeypatch.setattr(nearest_loops, "WARM", small)
         step = kernel.assign(x, centres)
         noisy = np.where(np.arange(1500) % 7 == 0, -1, step.label).astype(np.int32)
         part = kernel.add_up(x, None, noisy, centres)
@@ -225,15 +223,3 @@ def test_emulated_fused_multiply_add(sign):
     assert nearest_small.fused(a, sign * a, -sign * c) == sign * np.float32(1 + 2.0**-11)
     assert nearest_small.fused(a, sign * a, 0 * c) == sign * np.float32(1 + 2.0**-11)
     assert nearest_small.fused(np.array([tiny]), np.array([tiny]), -one * a) == -a
-
-
-def test_small_steps_are_numpy_s_until_they_have_cost_as_much_as_loading_the_loops(monkeypatch):
-    monkeypatch.setattr(kernel._Rent, "paid", 0)
-    monkeypatch.delitem(sys.modules, "numba", raising=False)
-    step = kernel.SMALL
-    assert not any(kernel._Rent.due(step) for _ in range(kernel.RENT // step))
-    assert kernel._Rent.due(step)
-    monkeypatch.setattr(kernel._Rent, "paid", kernel.RENT_IMPORTED)
-    assert not kernel._Rent.due(step)
-    monkeypatch.setitem(sys.modules, "numba", object())
-    assert kernel._Rent.due(step)
