@@ -304,9 +304,10 @@ def _guarded(call: Callable[[], Any], debug: bool) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    # A run makes few cycles and much that stays: the search is a tenth of a short run.
-    gc.set_threshold(20_000, 20, 20)
-    atexit.register(gc.freeze)  # nothing is looked through once more before the process ends
+    if argv is None:  # the process is ours
+        # A run makes few cycles and much that stays: the search is a tenth of a short run.
+        gc.set_threshold(20_000, 20, 20)
+        atexit.register(gc.freeze)  # nothing is looked through once more before the process ends
     args = list(sys.argv[1:] if argv is None else argv)
     command = typer.main.get_command(app)
     outcome: list[int] = []
