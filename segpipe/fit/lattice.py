@@ -32,7 +32,9 @@ def steps(x: Block, w: Floats) -> Floats:
 def spread(x: Block, w: Floats, most: int, seed: int) -> tuple[Block, Floats]:
     """Rows as often as they count, at most ``most``, each moved within half a step either way.
 
-    As they were where no feature is on a grid.
+    As they were where no feature is on a grid. Rows that are equal in measured features, too, are
+    copies of one row and stay together: spread along the grid alone they would be a line, which
+    parts where chance leaves a gap.
     """
     step = steps(x, w)
     if not step.any():
@@ -40,10 +42,18 @@ def spread(x: Block, w: Floats, most: int, seed: int) -> tuple[Block, Floats]:
     rng = np.random.default_rng([seed, x.shape[1], 77])
     rows = _copies(w, min(most, _rows(x.shape[1], w)), rng)
     moved = x[:, rows].astype(np.float64)
+    measured = any(len(np.unique(line)) > SHARE * len(rows) for line in moved[step == 0])
+    place = _places(moved) if measured else np.arange(len(rows))
     for j in np.flatnonzero(step):
-        moved[j] += step[j] * (rng.random(len(rows)) - 0.5)
+        moved[j] += step[j] * (rng.random(len(rows)) - 0.5)[place]
     total = float(w.sum())
     return np.ascontiguousarray(moved, np.float32), np.full(len(rows), total / len(rows))
+
+
+def _places(rows: Floats) -> npt.NDArray[np.intp]:
+    """Of each column of (d, n): the number of the first column that equals it."""
+    _, first, same = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+    return np.asarray(first[same.reshape(-1)], np.intp)
 
 
 def _rows(n: int, w: Floats) -> int:
