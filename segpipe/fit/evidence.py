@@ -83,7 +83,7 @@ def centre_borders(x: Block, w: Floats, centres: Floats) -> list[Border]:
 
 def mixture_borders(x: Block, w: Floats, model: MixtureModel) -> list[Border]:
     """Valley test of neighbouring components, projected on Fisher's direction between the two."""
-    first, second = _two_least(-_log_joint(model, x))
+    first, second = _two_least(-log_joint(model, x))
     full = model.full_covariances()
 
     def place(i: int, j: int, rows: Rows, _: npt.NDArray[np.bool_]) -> Floats:
@@ -267,7 +267,8 @@ def _two_least(cost: npt.NDArray[Any]) -> tuple[Ints, Ints]:
     return first.astype(np.int32), np.argmin(work, axis=0).astype(np.int32)
 
 
-def _log_joint(model: MixtureModel, x: Block) -> Floats:
+def log_joint(model: MixtureModel, x: Block) -> Floats:
+    """Log density of each row in each component, with the component's weight (k, n)."""
     const, factor = model.factors()
     rows = x.astype(np.float64)
     out = np.empty((model.k, x.shape[1]))

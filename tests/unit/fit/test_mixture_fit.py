@@ -4,7 +4,7 @@ from sklearn.mixture import GaussianMixture
 
 from segpipe.errors import ConfigError
 from segpipe.fit import mixture as fit
-from segpipe.fit.mixture import expected_gain, fit_mixture, maximise, total_log_likelihood
+from segpipe.fit.mixture import Run, expected_gain, fit_mixture, maximise, total_log_likelihood
 from segpipe.models.mixture import COVARIANCES, MixtureModel
 from tests.unit.fit.blobs import blobs, block
 
@@ -91,34 +91,54 @@ def two(width, share=0.5, shift=0.0):
 
 def test_finalists_are_the_likeliest_of_different_optima():
     turned = two(4.0, shift=0.01).reordered(np.array([1, 0]))
-    runs = [(two(4.0), -2.06), (turned, -2.0), (two(9.0), -2.05), (two(4.0, shift=1.0), -2.2)]
+    runs = [
+        Run(model, level)
+        for model, level in (
+            (two(4.0), -2.06),
+            (turned, -2.0),
+            (two(9.0), -2.05),
+            (two(4.0, shift=1.0), -2.2),
+        )
+    ]
     kept = fit._finalists(runs)
-    assert kept[0] is runs[0][0]  # the K-Means partition's run stands for its optimum
-    assert [float(m.covariances[1, 0, 0]) for m in kept[1:]] == [9.0]
-    many = [(two(float(i**2)), -i / 1000) for i in range(1, 9)]
-    assert [float(m.covariances[1, 0, 0]) for m in fit._finalists(many)] == [1.0, 4.0, 9.0]
+    assert kept[0] is runs[0]  # the K-Means partition's run stands for its optimum
+    assert [float(run.model.covariances[1, 0, 0]) for run in kept[1:]] == [9.0]
+    many = [Run(two(float(i**2)), -i / 1000) for i in range(1, 9)]
+    widths = [float(run.model.covariances[1, 0, 0]) for run in fit._finalists(many)]
+    assert widths == [1.0, 4.0, 9.0]
 
 
 def test_the_k_means_run_yields_only_to_a_clear_gain():
     first, other = two(4.0), two(9.0)
-    assert fit._chosen([(first, -2.0), (other, -1.99)]) is first
-    assert fit._chosen([(first, -2.0), (other, -1.98)]) is other
+    assert fit._chosen([Run(first, -2.0), Run(other, -1.99)]).model is first
+    assert fit._chosen([Run(first, -2.0), Run(other, -1.98)]).model is other
 
 
 def test_a_component_that_shrank_onto_few_rows_wins_against_none_that_did_not():
     sound, thin = two(4.0), two(1e-6)
-    runs = [(thin, 3.0), (sound, -2.0)]
-    assert fit._chosen(runs) is sound
-    assert fit._finalists(runs) == [sound]
-    assert fit._chosen(runs[:1]) is thin
+    runs = [Run(thin, 3.0), Run(sound, -2.0)]
+    assert fit._chosen(runs).model is sound
+    assert fit._finalists(runs) == [runs[1]]
+    assert fit._chosen(runs[:1]).model is thin
+
+
+@pytest.mark.parametrize(("shift", "kept"), [(0.1, True), (5.9, False)])
+def test_em_that_ends_under_another_component_is_taken_where_it_slowed_down(
+    monkeypatch, shift, kept
+):
+    early, late = two(4.0, shift=6.0), two(4.0, shift=shift)
+    monkeypatch.setattr(fit, "_run", lambda *given: Run(given[2], 0.0))
+    x = block(np.r_[RNG.normal(size=(300, 2)), RNG.normal(size=(300, 2)) * 2 + [6, 0]])
+    found = fit._ended(x, np.ones(600), Run(late, -1.0, early))
+    assert (found.model, found.tol) == ((early, fit.SLOW) if kept else (late, fit.TOL))
 
 
 def test_types_far_behind_in_bic_do_not_go_on():
     full, tied = two(4.0), MixtureModel(np.full(2, 0.5), np.zeros((2, 2)), np.eye(2), "tied")
     # 11 and 8 parameters; of 1000 rows fitted and 1000 in all each costs (log(1000) / 2 + 1) / 1000
     lead = 3 * (0.5 * np.log(1000) + 1) / 1000
-    runs = {"full": [(full, -5.0), (full, -2.0)], "tied": [(tied, -2.4 - lead)]}
+    runs = {"full": [Run(full, -5.0), Run(full, -2.0)], "tied": [Run(tied, -2.4 - lead)]}
     assert fit._contenders(runs, 1000, 1000.0, 0.5) == ["full", "tied"]
     assert fit._contenders(runs, 1000, 1000.0, 0.39) == ["full"]
-    runs["tied"] = [(tied, -1.0)]
+    runs["tied"] = [Run(tied, -1.0)]
     assert fit._contenders(runs, 1000, 1000.0, 0.5) == ["tied"]
