@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
@@ -39,12 +39,13 @@ from segpipe.engines.dasktasks import (
 from segpipe.engines.frames import Batches, Conform, Frame, Parts, Work
 from segpipe.engines.native import NativeFiles, native_files, native_frame, no_catalogue
 from segpipe.engines.protocol import LibraryParams, Plan
+from segpipe.engines.verbs import Deferred
 from segpipe.values import BatchFn, Block, Floats, Table
 
 State = TypeVar("State")
 
 
-class DaskEngine:
+class DaskEngine(Deferred):
     """A Dask cluster: ``address``, ``cluster`` (import string and options), or processes here.
 
     Raises
@@ -111,30 +112,6 @@ class DaskEngine:
         """See ``Engine.resolve``."""
         return no_catalogue(table, self.name)
 
-    def from_batches(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
-        """See ``Engine.from_batches``."""
-        return frames.of_batches(batches, schema)
-
-    def from_parts(
-        self, groups: Sequence[Any], open: Callable[[Any], Iterable[Any]], schema: pa.Schema
-    ) -> Frame:
-        """See ``Engine.from_parts``."""
-        return Frame(schema, Parts(tuple(groups), open))
-
-    def alongside(
-        self,
-        frame: Frame,
-        beside: Sequence[Any],
-        fn: Callable[[Batches, Any], Batches],
-        schema: pa.Schema,
-    ) -> Frame:
-        """See ``Engine.alongside``."""
-        return frames.alongside(frame, beside, fn, schema)
-
-    def map_batches(self, frame: Frame, fn: BatchFn, schema: pa.Schema) -> Frame:
-        """See ``Engine.map_batches``."""
-        return frame.then(fn, schema)
-
     def relate(self, frame: Frame, plan: Plan, schema: pa.Schema) -> Frame:
         """See ``Engine.relate``."""
         with self._talking():
@@ -195,10 +172,6 @@ class DaskEngine:
                     self._client.cancel(futures)
                 raise
             return state
-
-    def parts(self, frame: Frame) -> int:
-        """See ``Engine.parts``."""
-        return frames.fixed_parts(frame)
 
     def library_fit(
         self,

@@ -154,35 +154,6 @@ def of_batches(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
     return Frame(schema, Parts(tuple((batch,) for batch in batches), held))
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """Opens a part together with the value that belongs to it."""
-
-    open: Callable[[Any], Iterable[pa.RecordBatch]]
-    work: Work
-    fn: Callable[[Batches, Any], Batches]
-
-    def __call__(self, pair: Sequence[Any]) -> Batches:
-        """Batches of the part after ``fn``."""
-        group, value = pair
-        return self.fn(self.work(self.open(group)), value)
-
-
-def alongside(
-    frame: Frame, beside: Sequence[Any], fn: Callable[[Batches, Any], Batches], schema: pa.Schema
-) -> Frame:
-    """See ``Engine.alongside``."""
-    if not isinstance(frame.source, Parts):
-        raise ValueError("only a frame of fixed parts has values beside them")
-    pairs = tuple(zip(frame.source.groups, beside, strict=True))
-    return Frame(schema, Parts(pairs, Beside(frame.source.open, frame.work, fn)))
-
-
-def fixed_parts(frame: Frame) -> int:
-    """Parts that anyone can open again and again; 0 for what a query brings."""
-    return len(frame.source.groups) if isinstance(frame.source, Parts) else 0
-
-
 def paired(groups: Sequence[Any], beside: Sequence[Any]) -> list[tuple[Any, ...]]:
     """The arguments of each part's task: its group, and its value where there are any."""
     return list(zip(groups, beside, strict=True)) if beside else [(group,) for group in groups]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,12 +24,13 @@ from segpipe.engines.frames import Batches, Conform, Frame, Parts, Work
 from segpipe.engines.held import Held, Keep, Kept, Room, reopen
 from segpipe.engines.native import NativeFiles, native_files, native_frame, no_catalogue
 from segpipe.engines.protocol import LibraryParams, Plan
+from segpipe.engines.verbs import Deferred
 from segpipe.values import BatchFn, Block, Floats, Table
 
 State = TypeVar("State")
 
 
-class LocalEngine:
+class LocalEngine(Deferred):
     """Threads of this process.
 
     Persisted rows stay in memory up to half of ``memory``; what is beyond goes to Arrow files in a
@@ -80,30 +81,6 @@ class LocalEngine:
     def resolve(self, table: Table) -> Table:
         """See ``Engine.resolve``."""
         return no_catalogue(table, self.name)
-
-    def from_batches(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
-        """See ``Engine.from_batches``."""
-        return frames.of_batches(batches, schema)
-
-    def from_parts(
-        self, groups: Sequence[Any], open: Callable[[Any], Iterable[Any]], schema: pa.Schema
-    ) -> Frame:
-        """See ``Engine.from_parts``."""
-        return Frame(schema, Parts(tuple(groups), open))
-
-    def alongside(
-        self,
-        frame: Frame,
-        beside: Sequence[Any],
-        fn: Callable[[Batches, Any], Batches],
-        schema: pa.Schema,
-    ) -> Frame:
-        """See ``Engine.alongside``."""
-        return frames.alongside(frame, beside, fn, schema)
-
-    def map_batches(self, frame: Frame, fn: BatchFn, schema: pa.Schema) -> Frame:
-        """See ``Engine.map_batches``."""
-        return frame.then(fn, schema)
 
     def relate(self, frame: Frame, plan: Plan, schema: pa.Schema) -> Frame:
         """See ``Engine.relate``."""
@@ -160,10 +137,6 @@ class LocalEngine:
                     future.cancel()
                 raise
             return state
-
-    def parts(self, frame: Frame) -> int:
-        """See ``Engine.parts``."""
-        return frames.fixed_parts(frame)
 
     def library_fit(
         self,

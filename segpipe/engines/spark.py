@@ -35,13 +35,14 @@ from segpipe.engines.sparktasks import (
     Task,
     unblob,
 )
+from segpipe.engines.verbs import Deferred
 from segpipe.errors import InputMissing
 from segpipe.values import BatchFn, Block, Floats, Table
 
 State = TypeVar("State")
 
 
-class SparkEngine:
+class SparkEngine(Deferred):
     """A Spark session: the running one, the one spark-submit asks for, Connect, or ``local[*]``.
 
     Raises
@@ -144,30 +145,6 @@ class SparkEngine:
             .select(*map(quoted, files.schema.names))
         )
 
-    def from_batches(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Frame:
-        """See ``Engine.from_batches``."""
-        return frames.of_batches(batches, schema)
-
-    def from_parts(
-        self, groups: Sequence[Any], open: Callable[[Any], Iterable[Any]], schema: pa.Schema
-    ) -> Frame:
-        """See ``Engine.from_parts``."""
-        return Frame(schema, Parts(tuple(groups), open))
-
-    def alongside(
-        self,
-        frame: Frame,
-        beside: Sequence[Any],
-        fn: Callable[[Batches, Any], Batches],
-        schema: pa.Schema,
-    ) -> Frame:
-        """See ``Engine.alongside``."""
-        return frames.alongside(frame, beside, fn, schema)
-
-    def map_batches(self, frame: Frame, fn: BatchFn, schema: pa.Schema) -> Frame:
-        """See ``Engine.map_batches``."""
-        return frame.then(fn, schema)
-
     def relate(self, frame: Frame, plan: Plan, schema: pa.Schema) -> Frame:
         """See ``Engine.relate``."""
         with translated():
@@ -224,10 +201,6 @@ class SparkEngine:
         for other in found[1:]:
             state = merge(state, unpacked(other.as_py()))
         return state
-
-    def parts(self, frame: Frame) -> int:
-        """See ``Engine.parts``."""
-        return frames.fixed_parts(frame)
 
     def library_fit(
         self,
