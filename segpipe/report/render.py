@@ -23,6 +23,8 @@ from segpipe.report.words import humanise, vocabulary
 from segpipe.values import Block, Floats, Ints
 
 MISSING = "\u2013"
+RARITY, MOST_RARE = "_rarity", 40.0
+"""Above it -ln of a share is of no table's rows."""
 KNIVES = 40
 """Segments in one picture at most."""
 SAYING = 0.3
@@ -126,7 +128,7 @@ def render(data: ReportData) -> str:
     environment.filters |= {
         "number": number, "percent": percent, "human": humanise, "portrait": portrait,
         "plain": plain,
-        "amount": amount,
+        "amount": amount, "mark": mark,
         "picture": _picture, "data_uri": _data_uri,
     }  # fmt: skip
     return environment.get_template("report.html.j2").render(
@@ -151,12 +153,23 @@ def number(value: Any) -> str:
     return MISSING if value is None else str(value)
 
 
-def amount(value: Any) -> str:
-    """``number`` of a value that may come as text, as those of the reasons do."""
+def amount(value: Any, column: str = "") -> str:
+    """``number`` of a value of ``column`` that may come as text, as those of the reasons do.
+
+    Rarities, -ln of a share, are told as the share: 9.21 is 1 in 10,000.
+    """
     try:
-        return number(float(value))
+        read = float(value)
     except (TypeError, ValueError):
         return number(value)
+    if column.endswith(RARITY) and 0.0 <= read < MOST_RARE:
+        return f"1 in {number(round(math.exp(read)))}"
+    return number(read)
+
+
+def mark(value: Any, column: str) -> str:
+    """A value that a group of rows shares: ``plain``, but rarities are told."""
+    return amount(value, column) if column.endswith(RARITY) else plain(value)
 
 
 def plain(value: Any) -> str:

@@ -111,7 +111,7 @@ _MEASURES = {
     "dst_entropy": "spread over destinations (bits)",
     "src_entropy": "spread over sources (bits)",
     "port_entropy": "spread over ports (bits)",
-    "rarity": "rarity (-ln of the share) of connections",
+    "rarity": "rarity of connections",
     "gap": "seconds since the last connection",
 }
 _WINDOWS = {"10s": "in 10 s", "1m": "in 1 min", "10m": "in 10 min", "last100": "of the last 100"}

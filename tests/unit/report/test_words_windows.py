@@ -3,6 +3,7 @@
 import pytest
 
 from segpipe.features.windows import available
+from segpipe.report.render import amount, mark
 from segpipe.report.words import humanise
 
 
@@ -24,3 +25,17 @@ def test_every_window_column_has_words():
     assert len(names) == 30
     told = [humanise(name) for name in names if name != "burst_size"]
     assert all("source" in t or "destination" in t or "between" in t for t in told)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("9.210340371976184", "1 in 10,000"), (0.0, "1 in 1"), (1.0986122886681098, "1 in 3")],
+)
+def test_a_rarity_is_told_as_one_in_so_many(value, said):
+    assert amount(value, "pair_rarity") == said
+    assert mark(value, "src_rarity") == said
+    assert amount(value, "src_bytes") != said
+
+
+def test_a_mark_that_names_a_port_has_no_separators():
+    assert mark(8080.0, "dst_port") == "8080"
