@@ -152,6 +152,12 @@ def learnt(
             "flagged": calibration.flagged,
             "threshold": calibration.threshold,
         }
+        if 2 * calibration.flagged > calibration.rows:
+            asked = ", ".join(f"{name} {value:g}" for name, value in calibration.asked)
+            notes["warnings"].append(
+                f"{calibration.flagged:,} of {calibration.rows:,} rows are flagged: "
+                f"outliers.threshold asks for {asked}"
+            )
     else:
         notes["outliers"] = {"method": "none", "flagged": None, "threshold": None}
 

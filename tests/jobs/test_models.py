@@ -141,6 +141,16 @@ def test_every_threshold(
     summary, table = labelled(local, source, tmp_path / "out", fit={"k": 3}, outliers=outliers)
     assert_whole(table)
     assert least <= summary["outliers"]["flagged"] <= most
+    assert not [said for said in summary["warnings"] if "flagged" in said]
+
+
+def test_a_threshold_that_flags_most_of_the_table_is_told(
+    local: LocalEngine, source: Path, tmp_path: Path
+) -> None:
+    outliers = {"threshold": {"top_n": 10 * ROWS}}
+    summary, _ = labelled(local, source, tmp_path / "out", fit={"k": 3}, outliers=outliers)
+    said = "4,000 of 4,000 rows are flagged: outliers.threshold asks for top_n 40000"
+    assert said in summary["warnings"]
 
 
 def test_no_outlier_method_leaves_null_columns(
