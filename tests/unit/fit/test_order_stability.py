@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segpipe.fit.order import _leading, ordered, principal_axis
+from segpipe.fit.order import CLEAR, _leading, order_of, ordered, principal_axis
 from segpipe.fit.stability import jaccard, stability
 from segpipe.models.kmeans import KMeansModel
 from tests.unit.fit.blobs import blobs, block
@@ -85,3 +85,43 @@ def test_an_axis_of_two_like_variances_turns_little():
     # the first eigenvectors of [[1, c], [c, .9]], c = .02 and -.02, are 21.8 degrees apart
     one, other = (_leading(np.array([[1, c], [c, 0.9]])) for c in (0.02, -0.02))
     assert np.degrees(np.arccos(one @ other)) < 7
+
+
+def groups_without_an_axis(seed):
+    """Rows (1200, 12) of six far groups, their numbers, and six segments at the groups' means."""
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(6), 200)
+    return rng.uniform(-20, 20, (6, 12))[y] + rng.normal(size=(1200, 12)), y
+
+
+def seen(rows, y, w):
+    """The order of the groups, the rows standardised by their weights; and whether no axis leads"""
+    z = (rows - np.average(rows, axis=0, weights=w)) / np.sqrt(
+        np.average((rows - np.average(rows, axis=0, weights=w)) ** 2, axis=0, weights=w)
+    )
+    model = KMeansModel(np.array([z[y == c].mean(axis=0) for c in range(6)]))
+    values = np.linalg.eigvalsh((z * w[:, None]).T @ z / w.sum())
+    return order_of(model, block(z), w).tolist(), values[-2] > CLEAR * values[-1]
+
+
+def test_shares_of_segments_do_not_turn_their_order():
+    # other shares are other units and another axis
+    told = 0
+    for seed in range(10):
+        rows, y = groups_without_an_axis(seed)
+        even, unclear = seen(rows, y, np.ones(1200))
+        some, still = seen(rows, y, np.where(y == seed % 6, 1.3, 1.0))
+        if unclear and still:
+            assert some == even
+            told += 1
+    assert told >= 7
+
+
+def test_a_clear_axis_is_that_of_the_rows_as_they_are():
+    # 90 of 100 rows lie along (1, 1): two far segments of five rows each do not turn it
+    line = np.linspace(-8, 8, 90)
+    rows = np.r_[np.c_[line, line], np.tile([[3.0, -4.0]], (5, 1)), np.tile([[-4.0, 5.0]], (5, 1))]
+    centres = np.array([[4.0, 4.0], [-4.0, -4.0], [3.0, -4.0], [-4.0, 5.0]])
+    found = order_of(KMeansModel(centres), block(rows), np.ones(100))
+    axis = np.linalg.eigh(np.cov(rows.T, ddof=0))[1][:, -1]
+    assert found.tolist() == np.argsort(centres @ axis * np.sign(axis[0])).tolist() == [1, 2, 3, 0]
