@@ -18,8 +18,8 @@ from segpipe.errors import ConfigError, DataError, FlagError
 from segpipe.features.plan import Built, Plan, Request
 from segpipe.features.sets import SETS, FeatureSet
 from segpipe.features.typing import sniff
-from segpipe.fit.describe import Found, Look
-from segpipe.fit.describe import merge as merge_found
+from segpipe.fit.look import Found, Look
+from segpipe.fit.look import merge as merge_found
 from segpipe.lake.audit import Audit, merge_audits
 from segpipe.lake.binding import compile_contract
 from segpipe.lake.contract import BAD_WEIGHT, CARRIED, Contract

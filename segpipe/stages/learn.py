@@ -15,10 +15,11 @@ from segpipe.features.plan import Built
 from segpipe.features.sets import FeatureSet
 from segpipe.fit import polish
 from segpipe.fit.density import fit_density
-from segpipe.fit.describe import Found, Look, conclude, look_for
-from segpipe.fit.describe import merge as merge_found
+from segpipe.fit.describe import conclude
 from segpipe.fit.kmeans import fit_kmeans, kmeans_starts
 from segpipe.fit.library import LibrarySpec
+from segpipe.fit.look import Found, Look, look_for
+from segpipe.fit.look import merge as merge_found
 from segpipe.fit.order import order_of, ordered
 from segpipe.fit.select import Decision, select
 from segpipe.models.description import Description

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.errors import DataError
-from segpipe.fit.describe import LEVELS, _merge_levels, conclude, describe, look_for, merge
+from segpipe.fit.describe import conclude, describe
+from segpipe.fit.look import LEVELS, _merge_levels, look_for, merge
 
 
 class Loop:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from segpipe.errors import DataError
-from segpipe.fit.describe import look_for, merge
+from segpipe.fit.look import look_for, merge
 from segpipe.fit.weighing import ranked, weigh_by
 
 
