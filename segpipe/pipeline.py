@@ -32,6 +32,7 @@ from segpipe.scoring.tally import Tally
 from segpipe.stages import (
     campaigns,
     deliver,
+    described,
     intake,
     learn,
     narrate,
@@ -179,7 +180,9 @@ def _run(order: orders.Order, meter: Meter, notes: dict[str, Any]) -> None:
         first = order.mode != "score" and not grouped and not plan.shuffles
         with meter.stage("describe" if first else "judge"):
             rows = None if table.filters else count_rows(table)
-            looking = partial(learn.looking, sample_rows=c.fit.sample_rows, seed=c.seed, rows=rows)
+            looking = partial(
+                described.looking, sample_rows=c.fit.sample_rows, seed=c.seed, rows=rows
+            )
             taken = intake.take_in(
                 engine, table, plan, terms, day, c.contract.duplicates, featureset,
                 looking if first else None,
@@ -211,8 +214,8 @@ def _learn(job: deliver.Job) -> tuple[Fitted, Tally]:
     column = stratum.column_of(built, c.outliers.stratum)
     with meter.stage("describe"):
         known = None if featureset.keys else job.rows
-        step = learn.looking(built, c.fit.sample_rows, c.seed, known)
-        seen = learn.look(
+        step = described.looking(built, c.fit.sample_rows, c.seed, known)
+        seen = described.look(
             engine, built, featureset, c.features.scale, job.taken.plan.required,
             c.features.columns is not None, step, job.taken.found,
         )  # fmt: skip

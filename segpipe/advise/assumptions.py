@@ -21,7 +21,7 @@ from segpipe.fit.validate import validate
 from segpipe.fit.validity import dbcv
 from segpipe.kernels import nearest as kernel
 from segpipe.models.weighted import quantiles
-from segpipe.stages.learn import Described
+from segpipe.stages.described import Described
 from segpipe.values import Block, Floats, Ints
 
 ALGORITHMS = ("K-Means", "Mixture", "DBSCAN", "HDBSCAN")

@@ -23,7 +23,7 @@ from segpipe.features.sets import SETS
 from segpipe.lake.scratch import Scratch
 from segpipe.lake.tables import open_table
 from segpipe.pipeline import reading_of
-from segpipe.stages import intake, learn
+from segpipe.stages import described, intake
 from segpipe.values import Table
 
 SAMPLE_ROWS = 50_000
@@ -47,7 +47,7 @@ class Seen:
     """The table, described; ``tree`` is the config that reads it so."""
 
     tree: dict[str, Any]
-    seen: learn.Described
+    seen: described.Described
     rows: int
     notes: tuple[str, ...]
     """What was assumed or left out, in sentences."""
@@ -109,20 +109,20 @@ def format_of(uri: str) -> str:
 
 def _described(
     engine: Engine, table: Table, c: Config, folder: str
-) -> tuple[learn.Described, list[str]]:
+) -> tuple[described.Described, list[str]]:
     """One pass for tables of rows; customers and hosts are built first."""
     featureset = SETS[c.features.set]
     plan = intake.plan_for(engine, table, c.source, c.contract, c.features)
     plan = replace(plan, request=replace(plan.request, scratch=Scratch(folder)))
     terms = intake.compiled(table, plan, c.source, c.contract, None, ())
-    looking = partial(learn.looking, sample_rows=SAMPLE_ROWS, seed=c.seed, rows=None)
+    looking = partial(described.looking, sample_rows=SAMPLE_ROWS, seed=c.seed, rows=None)
     first = not featureset.keys and not plan.shuffles
     taken = intake.take_in(
         engine, table, plan, terms, None, "keep", featureset, looking if first else None
     )
     intake.gates(taken, c.contract.max_reject_share, first)
     built = taken.build(engine, featureset)
-    seen = learn.look(
+    seen = described.look(
         engine, built, featureset, c.features.scale, plan.required,
         c.features.columns is not None, looking(built), taken.found,
     )  # fmt: skip

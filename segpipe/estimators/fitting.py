@@ -27,7 +27,7 @@ from segpipe.lake.contract import BAD_WEIGHT
 from segpipe.models.calibration import Calibration
 from segpipe.models.fitted import Fitted
 from segpipe.scoring.calibrate import calibrate
-from segpipe.stages import learn, orders
+from segpipe.stages import described, learn, orders
 from segpipe.values import Column, Detector, SegmentModel
 
 SET = "columns"
@@ -56,7 +56,7 @@ class Prepared:
     rows: Rows
     plan: Plan
     built: Built
-    seen: learn.Described
+    seen: described.Described
     config: Config
 
 
@@ -80,8 +80,8 @@ def prepared(rows: Rows, config: Config, names: Sequence[str]) -> Prepared:
     built = featureset.build(rows.engine, frame, contract.schema, plan)
     if weight is not None:
         built = replace(built, weight=weight)
-    step = learn.looking(built, config.fit.sample_rows, config.seed, rows.count)
-    seen = learn.look(
+    step = described.looking(built, config.fit.sample_rows, config.seed, rows.count)
+    seen = described.look(
         rows.engine, built, featureset, config.features.scale, (), True, step, None
     )  # fmt: skip
     if seen.description.rows < 2:

@@ -23,9 +23,9 @@ from segpipe.report.profile import (
 from segpipe.schema import NOISE
 from segpipe.scoring.notes import shift_of
 from segpipe.scoring.tally import Tally
+from segpipe.stages.described import Described
 from segpipe.stages.evidence import stability_of
 from segpipe.stages.intake import Intake
-from segpipe.stages.learn import Described
 from segpipe.values import Labels, SegmentModel
 
 Notes = dict[str, Any]

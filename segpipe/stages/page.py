@@ -20,8 +20,9 @@ from segpipe.report.profile import Separation
 from segpipe.scoring.notes import note_of
 from segpipe.scoring.reasons import reasons
 from segpipe.scoring.tally import Tally
+from segpipe.stages.described import Described
 from segpipe.stages.evidence import candidates, numbers, validation
-from segpipe.stages.learn import Described, told_by
+from segpipe.stages.learn import told_by
 from segpipe.stages.narrate import PROFILE_ROWS, Notes, Told
 
 _OF_RUN = ("job", "run_id", "engine", "rows_in", "rows_used", "rows_rejected", "seconds")

@@ -17,7 +17,7 @@ from segpipe.fit.select import Decision
 from segpipe.fit.shapes import regrouped
 from segpipe.fit.validate import Refit, validate
 from segpipe.scoring.tally import Tally
-from segpipe.stages.learn import Described
+from segpipe.stages.described import Described
 from segpipe.values import Block, Floats, SegmentModel
 
 

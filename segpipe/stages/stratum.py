@@ -24,7 +24,7 @@ from segpipe.scoring.strata import (
     own_levels,
     stratify,
 )
-from segpipe.stages.learn import Described
+from segpipe.stages.described import Described
 from segpipe.values import Detector, Floats
 
 
