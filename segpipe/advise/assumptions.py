@@ -329,6 +329,7 @@ def as_json(measured: Measured, decision: Decision) -> dict[str, Any]:
             ],
             "compared": [told(measured.kmeans), *(told(c) for c in measured.density)],
             "agreement": measured.agreement,
+            "candidates": decision.evidence.get("candidates", ()),
             "rows_compared": measured.x.shape[1],
             "explained": explained(measured, decision),
         }

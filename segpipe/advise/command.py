@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from segpipe.advise.assumptions import ALGORITHMS, Measured, as_json, explained, measure
-from segpipe.advise.page import MARKS, headline, page, reason
+from segpipe.advise.page import MARKS, headline, page, reason, second
 from segpipe.advise.table import Seen, look_at
 from segpipe.config import Fit
 from segpipe.errors import ConfigError, FlagError
@@ -148,6 +148,8 @@ def _say(found: Seen, decision: Decision, measured: Measured, text: str, out: Pa
     console.print("[bold]K-Means or DBSCAN?[/bold]")
     for sentence in explained(measured, decision):
         console.print(_plain(sentence))
+    if second(decision):
+        console.print(_plain(second(decision)))
     console.print("\n[bold]The config to run[/bold]")
     console.out(text, highlight=False)
     console.print(_plain(f"page: {out / 'advice.html'}"))

@@ -10,8 +10,9 @@ import numpy as np
 from segpipe.advise.assumptions import ALGORITHMS, NEIGHBOUR, Clustering, Measured, explained
 from segpipe.fit.select import Decision
 from segpipe.report.figures import ACCENT, ALARM, Picture, colours, k_choice, pca_map
+from segpipe.report.render import number, percent
 from segpipe.report.svg import Drawing, frame, spanning
-from segpipe.stages.evidence import candidates
+from segpipe.stages.evidence import candidates, compared
 from segpipe.values import Block, Floats, Ints
 
 MARKS = {True: "✓", False: "✗", None: "·"}
@@ -72,8 +73,39 @@ def page(
         "· says nothing of it.</p></section>"
         f"<section><h2>K-Means or DBSCAN?</h2>{said}<div class=pair>{pictures}</div>"
         + "".join(_figure(picture, escape(text)) for picture, text in curves)
-        + f"</section><section><h2>The config to run</h2><pre>{escape(yaml)}</pre></section>"
+        + f"</section>{_others(decision)}"
+        f"<section><h2>The config to run</h2><pre>{escape(yaml)}</pre></section>"
         "</body></html>\n"
+    )
+
+
+def second(decision: Decision) -> str:
+    """The runner-up and why it lost, as a sentence; empty where nothing was compared."""
+    rows = compared(decision.evidence)[1:2]
+    return "".join(f"Next came {c.name}, {_parts(c.k)}: {c.why_not}." for c in rows)
+
+
+def _parts(k: int) -> str:
+    return f"{k} segment" + ("" if k == 1 else "s")
+
+
+def _others(decision: Decision) -> str:
+    """The table of the kinds of model that were compared."""
+    rows = "".join(
+        f"<tr><th scope=row>{escape(c.name)}</th><td>{c.k}</td><td>{percent(c.noise)}</td>"
+        f"<td>{number(c.silhouette)}</td><td>{number(c.validity)}</td>"
+        f"<td>{escape(c.why_not or 'chosen')}</td></tr>"
+        for c in compared(decision.evidence)
+    )
+    heads = "".join(
+        f"<th scope=col>{name}</th>"
+        for name in ("K", "Noise", "Silhouette", "Density validity", "Why not")
+    )
+    return (
+        "<section><h2>Every kind of model on the same few rows</h2><table><thead><tr><th></th>"
+        f"{heads}</tr></thead><tbody>{rows}</tbody></table></section>"
+        if rows
+        else ""
     )
 
 

@@ -179,8 +179,8 @@ def _dbscan(
     need = min(max(MIN_SAMPLES, 2 * d), max(2, n // 2)) if asked is None else asked
     smallest = min_share * (n if asked is None else float(weight.sum()))
     if eps is None:
-        knee = _knee(_weighted_distance(rows, mass, need), weight)
-        radii = [knee * f for f in (1.0, 0.7, 1.4, 2.0)]
+        bend = knee(_weighted_distance(rows, mass, need), weight)
+        radii = [bend * f for f in (1.0, 0.7, 1.4, 2.0)]
     else:
         radii = [eps]
 
@@ -273,7 +273,7 @@ def _births(tree: npt.NDArray[np.void], labels: Ints, own: Floats) -> Floats:
     return cut
 
 
-def _knee(own: Floats, weight: Floats) -> float:
+def knee(own: Floats, weight: Floats) -> float:
     """The value of the rising weighted curve farthest below its chord (Satopaa et al. 2011).
 
     Above 0: the smallest positive value where the curve is flat at 0.

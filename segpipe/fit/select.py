@@ -10,6 +10,7 @@ from typing import Any
 
 from segpipe.errors import ConfigError, DataError
 from segpipe.fit import evidence as facts
+from segpipe.fit.candidates import with_candidates
 from segpipe.fit.categories import cells_only
 from segpipe.fit.decision import (
     Data,
@@ -22,7 +23,8 @@ from segpipe.fit.decision import (
 )
 from segpipe.fit.fallback import density_model
 from segpipe.fit.family import centre_candidate, family, see_modes
-from segpipe.fit.sweep import sweep_kmeans, sweep_mixtures
+from segpipe.fit.modes import Seen
+from segpipe.fit.sweep import Sweep, sweep_kmeans, sweep_mixtures
 from segpipe.values import Block, Floats
 
 __all__ = ["Decision", "select"]
@@ -101,16 +103,27 @@ def _chosen(data: Data, asked: Request) -> Decision:
     found |= {"kmeans": sweep.table, "k_star": sweep.k, "shape": sweep.shape}
     valleys, parted = _valleys(sweep.k, sweep.borders)
     found |= valleys
+    seen, reason = None, ""
     if cells_only(data.few, data.few_w, asked.min_share, asked.k_max, asked.seed):
         found["cells_only"] = True
         reason = "only categories part the rows, and no quantity goes along with them"
-        return nothing(data, asked, found, reason)
-    seen = see_modes(data, asked)
-    if not hinted and not parted and (seen is None or seen.likely.k == 1):
-        reason = f"no valley parts {sweep.k} clusters, and distances and main axis are unimodal"
-        return nothing(data, asked, found, reason)
+    else:
+        seen = see_modes(data, asked)
+        if not hinted and not parted and (seen is None or seen.likely.k == 1):
+            reason = f"no valley parts {sweep.k} clusters, and distances and main axis are unimodal"
     if asked.model == "auto":
-        return family(data, asked, found, sweep, seen)
+        none = nothing(data, asked, found, reason) if reason else None
+        decision = none or family(data, asked, found, sweep, seen)
+        return with_candidates(decision, data, asked, seen, sweep)
+    if reason:
+        return nothing(data, asked, found, reason)
+    return _of_kind(data, asked, found, sweep, seen)
+
+
+def _of_kind(
+    data: Data, asked: Request, found: dict[str, Any], sweep: Sweep, seen: Seen | None
+) -> Decision:
+    """The model that was named, at the k that the evidence gives."""
     k, rule = sweep.k, f"simplified silhouette {sweep.silhouette:.2f}"
     at = centre_candidate(data, asked, found, sweep, seen)
     if at is not None and at.k != k:

@@ -71,6 +71,8 @@ class ReportData:
     """False: the data hold no natural segments; None: not asked (explicit k)."""
     ranked: Sequence[Separation] = ()
     candidates: Sequence[Candidate] = ()
+    compared: Sequence[support.Compared] = ()
+    """The other kinds of model, the choice first."""
     decision: Mapping[str, Any] = field(default_factory=dict)
     """Numbers that decided, in the words of a table: what -> value."""
     stability_floor: float = 0.6

@@ -27,6 +27,20 @@ class Knife:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """One kind of model on the rows that all kinds were compared on; None: not measured."""
+
+    name: str
+    k: int
+    noise: float | None
+    silhouette: float | None
+    validity: float | None
+    """DBCV, -1..1: suits groups of any shape."""
+    why_not: str
+    """Empty for the model that was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
 class Validation:
     """What supports the segments; empty or None where it was not measured."""
 

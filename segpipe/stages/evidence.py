@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.report.figures import Candidate
-from segpipe.report.support import Knife, Validation
+from segpipe.report.support import Compared, Knife, Validation
 
 _WORDS = {
     "silhouette": "silhouette of the chosen model",
@@ -60,6 +60,32 @@ def candidates(evidence: Mapping[str, Any]) -> tuple[Candidate, ...]:
             chosen=row["k"] == chosen.get("k") and chosen.get("kind") == "kmeans",
         )
         for row in evidence.get("kmeans", ())
+    )
+
+
+_NAMES = {
+    "kmeans": "K-Means",
+    "gmm": "Gaussian mixture",
+    "bisecting": "Bisecting K-Means",
+    "agglomerative": "Agglomerative",
+    "merged": "Small clusters joined",
+    "dbscan": "DBSCAN",
+    "hdbscan": "HDBSCAN",
+}
+
+
+def compared(evidence: Mapping[str, Any]) -> tuple[Compared, ...]:
+    """Every kind of model that was compared with the choice, which comes first."""
+    return tuple(
+        Compared(
+            _NAMES[row["kind"]] + (f" ({row['linkage']})" if "linkage" in row else ""),
+            row["k"],
+            row.get("noise_share"),
+            row.get("silhouette"),
+            row.get("dbcv"),
+            row.get("why_not", ""),
+        )
+        for row in evidence.get("candidates", ())
     )
 
 

@@ -21,7 +21,7 @@ from segpipe.scoring.notes import note_of
 from segpipe.scoring.reasons import reasons
 from segpipe.scoring.tally import Tally
 from segpipe.stages.described import Described
-from segpipe.stages.evidence import candidates, numbers, validation
+from segpipe.stages.evidence import candidates, compared, numbers, validation
 from segpipe.stages.learn import told_by
 from segpipe.stages.narrate import PROFILE_ROWS, Notes, Told
 
@@ -44,6 +44,7 @@ def common(notes: Notes, evidence: Mapping[str, Any], packages: Sequence[str]) -
         # Named after the job: no path of a machine stands on a page.
         "labels": notes["job"] or "labels",
         "candidates": candidates(evidence),
+        "compared": compared(evidence),
         "decision": numbers(evidence),
         "versions": {p: importlib.metadata.version(p) for p in packages},
         "warnings": tuple(notes["warnings"]),

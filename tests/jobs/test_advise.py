@@ -70,6 +70,10 @@ def test_the_page_has_the_pictures_and_refers_to_nothing_outside(
     assert any("DBSCAN's radius is" in alt or "DBSCAN&#x27;s radius is" in alt for alt in told)
     assert "src=" not in page and "href=" not in page and "<script" not in page
     kept = json.loads((tmp_path / "advice" / "advice.json").read_text())
+    first, second = kept["candidates"][:2]
+    assert first["kind"] == kept["choice"]["kind"] == "kmeans" and first["chosen"]
+    assert "Every kind of model" in page and second["why_not"] in page
+    assert {"agglomerative", "bisecting", "dbscan"} < {c["kind"] for c in kept["candidates"]}
     assert kept["features"] == ["a", "b"] and "contract" not in kept["config"]
 
 

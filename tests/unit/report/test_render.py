@@ -12,7 +12,7 @@ from segpipe.report.figures import Candidate, k_choice, pca_map, score_histogram
 from segpipe.report.naming import name_segments
 from segpipe.report.profile import named, profile, separation
 from segpipe.report.render import Outlier, ReportData, amount, number, percent, plain, render
-from segpipe.report.support import Knife, Validation
+from segpipe.report.support import Compared, Knife, Validation
 from segpipe.values import Labels
 
 EVIL = "<script>alert('x')</script>"
@@ -47,6 +47,10 @@ def data():
         ranked=separation(batch, segment, np.ones(120), numeric, categorical),
         candidates=[
             Candidate("kmeans", k, 0.5 / k, 0.01, 90.0 / k, 0.9, k == 3) for k in (2, 3, 4)
+        ],
+        compared=[
+            Compared("K-Means", 3, 0.0, 0.7, 0.6, ""),
+            Compared("DBSCAN", 2, 0.125, None, -0.25, "finds <2> & loses"),
         ],
         decision={"silhouette": 0.4},
         x=rng.normal(size=(3, 120)).astype(np.float32),
@@ -109,6 +113,14 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(page):
 def test_texts_are_escaped_in_html_and_in_pictures(page):
     assert EVIL not in page and "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_other_kinds_of_model_have_their_reason(page):
+    table = page[page.index("Other kinds of model") :]
+    table = table[: table.index("</table>")]
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", table[table.index("<tbody>") :])
+    assert cells[:6] == ["K-Means", "3", "0.0 %", "0.7", "0.6", "chosen"]
+    assert cells[6:] == ["DBSCAN", "2", "12.5 %", "\u2013", "-0.25", "finds &lt;2&gt; &amp; loses"]
 
 
 def test_dollars_in_a_name_are_no_formula(page):
