@@ -232,8 +232,8 @@ def _step_of(
 
 
 def _measure_centres(centres: Floats, x: Block, w: Floats | None) -> Measured:
-    found = kernel.assign(x, centres, w)
-    return found.label, found.sums, None
+    label, sums = kernel.step(x, centres, w)
+    return label, sums, None
 
 
 def _measure_mixture(

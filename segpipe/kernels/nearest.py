@@ -152,10 +152,15 @@ def _empty(n: int) -> tuple[Ints, Singles, Singles]:
     return np.empty(n, np.int32), np.empty(n, np.float32), np.empty(n, np.float32)
 
 
-def _scan(x: Block, centres: Floats, sums: Longs | None) -> tuple[Ints, Singles, Singles, bool]:
-    """Label, best and second; adds to the integer sums, True unless a feature does not fit."""
+def _scan(
+    x: Block, centres: Floats, sums: Longs | None, far: bool = True
+) -> tuple[Ints, Singles, Singles, bool]:
+    """Label, best and second (which may be empty unless ``far``); adds to the integer sums.
+
+    True unless a feature does not fit.
+    """
     if loops.pays(len(centres) * x.size):
-        label, best, second = _empty(x.shape[1])
+        label, (_, best, second) = np.empty(x.shape[1], np.int32), _empty(x.shape[1] if far else 0)
         into = np.empty((0, 0), np.int64) if sums is None else sums
         x = np.ascontiguousarray(x)
         if loops.step().lloyd(x, centres, False, label, best, second, into):
@@ -251,11 +256,22 @@ def assign(x: Block, centres: Floats, w: Floats | None = None) -> Assigned:
     centres = np.ascontiguousarray(centres, np.float64)
     sums = _zeros(*centres.shape) if w is None and _on_integers(centres) else None
     label, best, second, fits = _scan(x, centres, sums)
-    if sums is not None and fits:
-        found = _from_integers(sums, centres, loops.pays(len(centres) * x.size))
-        return Assigned(label, best, second, found)
-    w = np.ones(x.shape[1]) if w is None else w
-    return Assigned(label, best, second, _weighted(x, w, label, centres))
+    return Assigned(label, best, second, _summed(x, centres, w, label, sums if fits else None))
+
+
+def step(x: Block, centres: Floats, w: Floats | None = None) -> tuple[Ints, Sums]:
+    """Labels and sums of ``assign``, without memory for the distances: a fifth faster."""
+    centres = np.ascontiguousarray(centres, np.float64)
+    sums = _zeros(*centres.shape) if w is None and _on_integers(centres) else None
+    label, _, _, fits = _scan(x, centres, sums, far=False)
+    return label, _summed(x, centres, w, label, sums if fits else None)
+
+
+def _summed(x: Block, centres: Floats, w: Floats | None, label: Ints, sums: Longs | None) -> Sums:
+    """From the integer sums; without them from the rows."""
+    if sums is not None:
+        return _from_integers(sums, centres, loops.pays(len(centres) * x.size))
+    return _weighted(x, np.ones(x.shape[1]) if w is None else w, label, centres)
 
 
 def _on_integers(centres: Floats) -> bool:
@@ -305,4 +321,4 @@ def clearness(best: Singles | Floats, second: Singles) -> Floats:
 
 def lloyd_sums(x: Block, w: Floats | None, centres: Floats) -> Sums:
     """Assign each row to its nearest centre and add up: one exact Lloyd step's statistics."""
-    return assign(x, centres, w).sums
+    return step(x, centres, w)[1]

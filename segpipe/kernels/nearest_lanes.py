@@ -72,20 +72,27 @@ def _add_square(odd: bool) -> Callable[..., Any]:
     return make
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def fetch(typing: Any, array: Any, at: Any) -> Any:
-    """Ask for the cache line of ``array[at]``; no bounds, nothing changes."""
-    del typing, at
+def _fetched(level: int) -> Any:
+    """fetch(array, at): ask for the cache line of ``array[at]``; no bounds, nothing changes."""
 
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [place.type, _I32, _I32, _I32])
-        called = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(called, [place, _I32(0), _I32(3), _I32(1)])
-        return context.get_dummy_value()
+    def fetched(typing: Any, array: Any, at: Any) -> Any:
+        del typing, at
 
-    return types.void(array, types.intp), emit
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+            place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [place.type, _I32, _I32, _I32])
+            called = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            builder.call(called, [place, _I32(0), _I32(4 - level), _I32(1)])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), emit
+
+    return intrinsic(fetched)
+
+
+fetch, fetch_near = _fetched(1), _fetched(2)
+"""Into the first cache level, and into the second."""
 
 
 def _limb(builder: Any, even: Any, odd: Any, by: Any) -> Any:

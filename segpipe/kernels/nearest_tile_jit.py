@@ -17,6 +17,7 @@ from segpipe.kernels.jit import jit
 from segpipe.kernels.nearest_lanes import (
     as_longs,
     even_squares,
+    fetch_near,
     limb,
     most,
     odd_squares,
@@ -87,18 +88,22 @@ def pack(flat: Any, stride: int, lo: int, rows: int, d: int, x: Any, norm: Any) 
 
 
 @jit
-def integers(x: Any, rows: int, d: int, ints: Any) -> None:
+def integers(x: Any, rows: int, d: int, ints: Any, flat: Any, stride: int, later: int) -> None:
     """A tile in units of 2^-20, in its place; then squared norms in units of 2^-40, and ones.
 
-    ``ints`` (d + 4, rows) is the memory of ``x``; squared norms take three rows of 20 bits.
+    ``ints`` (d + 4, rows) is the memory of ``x``; squared norms take three rows of 20 bits. Asks
+    for the rows at ``later`` meanwhile.
     """
     unit, one = splat(UNIT), splat(np.int32(1))
     for r in range(0, rows, STEP):
         e0 = as_longs(splat(np.int32(0)))
         e1, e2, e3 = e0, e0, e0
         o0, o1, o2, o3 = e0, e0, e0, e0
-        to = r
+        to, at = r, later + r
         for _ in range(d):
+            for line in range(0, STEP, LANES):
+                fetch_near(flat, at + line)
+            at += stride
             v = take(x, to)
             i0, i1 = whole(mul(v[0], unit)), whole(mul(v[1], unit))
             i2, i3 = whole(mul(v[2], unit)), whole(mul(v[3], unit))
@@ -116,11 +121,23 @@ def integers(x: Any, rows: int, d: int, ints: Any) -> None:
 
 
 @jit
-def cut(block: Any, lo: int, rows: int, edge: Any) -> None:
+def cut(block: Any, label: Any, known: bool, lo: int, rows: int, edge: Any, own: Any) -> None:
     """The last rows of a block, from lo on, into the zeros of a tile of their own."""
     m = block.shape[1] - lo
+    if known:
+        own[:m] = label[lo:]
     for j in range(len(block)):
         edge[j * rows : j * rows + m] = block[j, lo:]
+
+
+@jit
+def tell(out: Any, m: int, lo: int, label: Any, best: Any, second: Any) -> None:
+    """The first m rows of a tile's own results, from lo on; the others have no label."""
+    label[lo : lo + m] = out[0][:m]
+    out[0][m:] = -1
+    if len(best) > 0:
+        best[lo : lo + m] = out[1][:m]
+        second[lo : lo + m] = out[2][:m]
 
 
 @jit
@@ -129,12 +146,14 @@ def lloyd(
 ) -> bool:
     """Labels (unless known), both distances and integer sums (k + 1, width), unless empty.
 
-    ``width`` is d + 4 rounded up to a multiple of sixteen. False: a feature is beyond LARGEST.
+    ``width`` is d + 4 rounded up to a multiple of sixteen. Distances without room stay in the
+    first cache level, a tile at a time. False: a feature is beyond LARGEST.
     """
     d, n = block.shape
     flat = block.reshape(d * n)
     rows = tile_rows(d)
     k, width = sums.shape[0] - 1, sums.shape[1]
+    apart = not known and len(best) == 0
     used = (d + 7) // 4 * 4
     masks = few(k, d)
     packed, square = shared(centres)
@@ -151,11 +170,11 @@ def lloyd(
     for lo in range(0, n, rows):
         m = min(rows, n - lo)
         source, stride, at, names, where, out = flat, n, lo, label, lo, (label, best, second)
+        if m < rows or apart:
+            names, where, out = edge_label, 0, edge_out
         if m < rows:
-            cut(block, lo, rows, edge)
-            source, stride, at, names, where, out = edge, rows, 0, edge_label, 0, edge_out
-            if known:
-                edge_label[:m] = label[lo:]
+            cut(block, label, known, lo, rows, edge, edge_label)
+            source, stride, at = edge, rows, 0
         pack(source, stride, at, rows, d, x, norm)
         if not known:
             soon = max(0, min(lo + rows, n - rows))
@@ -163,17 +182,14 @@ def lloyd(
                 scan(x, norm, rows, d, packed, square, out, where, x, rows, 0)
             else:
                 scan(x, norm, rows, d, packed, square, out, where, flat, n, soon)
-            if m < rows:
-                label[lo:] = edge_out[0][:m]
-                best[lo:] = edge_out[1][:m]
-                second[lo:] = edge_out[2][:m]
-                edge_label[m:] = -1
+            if m < rows or apart:
+                tell(edge_out, m, lo, label, best, second)
         if k < 0:
             continue
         if not fits(x[: d * rows], norm):
             return False
         if masks:
-            integers(x, rows, d, ints)
+            integers(x, rows, d, ints, flat, n, max(0, min(lo + 2 * rows, n - rows)))
             by_mask(ints, names, where, rows, used, width, k, lanes)
             held += rows // LANES
             if held + rows // LANES > FLUSH or lo + rows >= n:

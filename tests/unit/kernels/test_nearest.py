@@ -121,6 +121,8 @@ def test_no_weights_are_weights_of_one(path):
         step.sums,
     ):
         ones = kernel.add_up(x, np.ones(x.shape[1]), label, centres)
+        again, weighted = kernel.step(x, centres, np.ones(x.shape[1]))
+        assert np.array_equal(again, label) and np.array_equal(weighted.errors, ones.errors)
         assert np.array_equal(sums.count, ones.count) and np.array_equal(sums.linear, ones.linear)
         assert np.array_equal(sums.errors, ones.errors)
 
@@ -154,6 +156,10 @@ def test_a_step_without_weights_is_the_same_on_both_paths_and_exact(d, k, monkey
         step = kernel.assign(x, centres)
         noisy = np.where(np.arange(1500) % 7 == 0, -1, step.label).astype(np.int32)
         part = kernel.add_up(x, None, noisy, centres)
+        label, sums = kernel.step(x, centres)
+        assert np.array_equal(label, step.label)
+        assert np.array_equal(sums.linear, step.sums.linear)
+        assert np.array_equal(sums.squared, step.sums.squared)
         answers.append(
             [step.label, step.best, step.second, *kernel.described(x, centres)]
             + [s for sums in (step.sums, part) for s in (sums.count, sums.linear, sums.squared)]
