@@ -35,8 +35,9 @@ from segpipe.kernels import nearest as kernel
 from segpipe.values import Block, Floats, SegmentModel
 
 BEYOND_DOUBT, PARTED_P = 0.005, 0.01
-"""Dip p that one border must have where the density shows one mode; and every border of centres
-that part its modes further."""
+"""Dip p, times the features, that one border must have where the density shows one mode: two
+centres cut a cube along whichever feature happens to have a dent. And the p of every border of
+centres that part its modes further."""
 STEADY, OPEN = 0.95, 0.25
 """Where rows are too few for sure modes: Jaccard that every cluster keeps on half of the rows, and
 the share of the borders that may then be without a valley."""
@@ -91,7 +92,7 @@ def centre_candidate(
         rows.append(swept.row())
         if swept.sound and (sweep.k == seen.likely.k or _further(swept, seen, asked)):
             return swept
-        if swept.sound and steady and any(b.p <= BEYOND_DOUBT for b in swept.borders):
+        if swept.sound and steady and _beyond_doubt(swept):
             return swept
     for modes in (seen.likely, seen.sure)[: 1 + (seen.likely.k > seen.sure.k)]:
         if modes.k >= 2:
@@ -129,10 +130,15 @@ def _pieces(x: Block, w: Floats, at: Centres, seen: Seen) -> bool:
     return any(long(b.i) and long(b.j) for b in at.borders if not b.valley)
 
 
+def _beyond_doubt(at: Centres) -> bool:
+    """Whether the dip of one border is no chance, along whichever feature it lies."""
+    return any(b.p * at.centres.shape[1] <= BEYOND_DOUBT for b in at.borders)
+
+
 def _further(at: Centres, seen: Seen, asked: Request) -> bool:
     """Whether centres that part modes further have significant valleys and are no less valid."""
     if seen.likely.k < 2:  # rows may be too few for modes; one border at least must be beyond doubt
-        return any(b.p <= BEYOND_DOUBT for b in at.borders)
+        return _beyond_doubt(at)
     if not all(b.p <= PARTED_P for b in at.borders):
         return False
     from segpipe.fit.validity import dbcv

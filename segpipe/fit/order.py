@@ -31,6 +31,8 @@ AGAINST = -0.5
 SIDE = 0.35
 """Weight of every further feature in the direction that the smooth axis starts from: up to three
 levels by three of a grid project apart."""
+HALF = 0.5
+"""The same of ``principal_axis``: nearer to the diagonal a square of rows has more of a peak."""
 CLEAR = 0.5
 """Second variance over the first up to which the sample's own axis is taken."""
 STANDARD = 0.05
@@ -50,17 +52,17 @@ def principal_axis(x: Block, w: Floats) -> Floats:
     if n < 2 or d < 2:
         return first
     spread = _spread(x.astype(np.float64), w)
-    return _leading(spread) if np.trace(spread) > 0 else first
+    return _leading(spread, HALF) if np.trace(spread) > 0 else first
 
 
-def _leading(spread: Floats) -> Floats:
+def _leading(spread: Floats, side: float = SIDE) -> Floats:
     """Leading direction (d,) of a covariance (d, d), continuous where two variances are alike."""
     values, vectors = np.linalg.eigh(spread)
     share = np.maximum(values, 0.0) / values[-1]
     power = (vectors * share**POWER) @ vectors.T
     own = np.diagonal(power)
     lead = int(np.argmax(own >= LIKE * own.max()))
-    sides = SIDE ** np.minimum(np.arange(len(own)), 20)
+    sides = side ** np.minimum(np.arange(len(own)), 20)
     sides[power[:, lead] < AGAINST * own[lead]] *= -1.0
     sides[lead] = 1.0
     axis = power @ sides

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from segpipe.fit.convex import Centres
 from segpipe.fit.evidence import Border, Shapes
-from segpipe.fit.family import _steady
+from segpipe.fit.family import BEYOND_DOUBT, _beyond_doubt, _steady
 from segpipe.fit.sweep import Sweep
 
 
@@ -27,3 +28,10 @@ def sweep(stability, p):
 )
 def test_clusters_found_again_may_have_a_quarter_of_level_borders(stability, p, steady):
     assert _steady(sweep(stability, p)) is steady
+
+
+@pytest.mark.parametrize(("features", "sure"), [(1, True), (4, True), (5, False), (12, False)])
+def test_of_many_features_one_has_a_dent_by_chance(features, sure):
+    borders = [Border(0, 1, 500, 0.9), Border(1, 2, 500, BEYOND_DOUBT / 4)]
+    at = Centres(np.zeros((3, features)), borders, Shapes(1.0, 1.0, 0.0), 1.0, 0)
+    assert _beyond_doubt(at) is sure
