@@ -127,25 +127,23 @@ def nearest(x: Block, centres: Floats, group: Ints | None = None) -> tuple[Ints,
     ----------
     x : (d, n) float32
     centres : (m, d), compared as float32
-    group : (m,) label of each centre, ascending; None = the centre's number.
+    group : (m,) int32 label of each centre, ascending; None = the centre's number.
 
     Returns
     -------
     label (n,) int32 (the lowest of equally near ones), best (n,), second (n,) float32; second is
     inf where there is one label only.
     """
+    found = _scan(x, np.ascontiguousarray(centres, np.float64), None, starts=_starts(group))
+    return (found[0] if group is None else group[found[0]]), found[1], found[2]
+
+
+def _starts(group: Ints | None) -> Ints | None:
+    """(m,) the first centre of each centre's group."""
     if group is None:
-        return _scan(x, np.ascontiguousarray(centres, np.float64), None)[:3]
-    c = np.ascontiguousarray(centres, np.float32)
-    groups = np.asarray(group, np.int32)
-    if c.shape[0] * x.size > loops.SMALL:
-        label, best, second = _empty(x.shape[1])
-        loops.plain().nearest(x, c, groups, label, best, second)
-        return label, best, second
-    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
-    near = np.minimum.reduceat(distances(x, c), starts, axis=0)
-    label, best, second = nearest_small.two_least(near)
-    return groups[starts][label], best, second
+        return None
+    new = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+    return np.repeat(new, np.diff(new, append=len(group))).astype(np.int32)
 
 
 def _empty(n: int) -> tuple[Ints, Singles, Singles]:
@@ -153,7 +151,11 @@ def _empty(n: int) -> tuple[Ints, Singles, Singles]:
 
 
 def _scan(
-    x: Block, centres: Floats, sums: Longs | None, far: bool = True
+    x: Block,
+    centres: Floats,
+    sums: Longs | None,
+    far: bool = True,
+    starts: Ints | None = None,
 ) -> tuple[Ints, Singles, Singles, bool]:
     """Label, best and second (which may be empty unless ``far``); adds to the integer sums.
 
@@ -163,11 +165,14 @@ def _scan(
         label, (_, best, second) = np.empty(x.shape[1], np.int32), _empty(x.shape[1] if far else 0)
         into = np.empty((0, 0), np.int64) if sums is None else sums
         x = np.ascontiguousarray(x)
-        if loops.step().lloyd(x, centres, False, label, best, second, into):
+        # Lots of centres are filled up with some that are infinitely far.
+        padded = None if starts is None else np.append(starts, np.zeros(4, np.int32))
+        lloyd = loops.step().lloyd
+        if lloyd(x, centres, False, label, best, second, into, padded):
             return label, best, second, True
-        loops.step().lloyd(x, centres, False, label, best, second, np.empty((0, 0), np.int64))
+        lloyd(x, centres, False, label, best, second, np.empty((0, 0), np.int64), padded)
         return label, best, second, False
-    label, best, second = nearest_small.two_least(nearest_small.distances(x, centres))
+    label, best, second = nearest_small.least(x, centres, starts)
     return label, best, second, sums is None or nearest_small.add_rows(x, label, sums)
 
 
@@ -178,7 +183,8 @@ def _total(x: Block, label: Ints, sums: Longs) -> bool:
     _, best, second = _empty(0)
     label = np.ascontiguousarray(label, np.int32)
     none = np.empty((0, x.shape[0]))
-    return bool(loops.step().lloyd(np.ascontiguousarray(x), none, True, label, best, second, sums))
+    x = np.ascontiguousarray(x)
+    return bool(loops.step().lloyd(x, none, True, label, best, second, sums, None))
 
 
 def _zeros(k: int, d: int) -> Longs:
@@ -294,21 +300,26 @@ def _weighted(x: Block, w: Floats, label: Ints, centres: Floats) -> Sums:
     return Sums(count, linear, carried(squared), centres)
 
 
-def described(x: Block, centres: Floats) -> tuple[Ints, Floats, Floats]:
+def described(x: Block, centres: Floats, group: Ints | None = None) -> tuple[Ints, Floats, Floats]:
     """What the label table says of each row: the label, how clear it is, and how far it lies.
+
+    Parameters
+    ----------
+    group : as of ``nearest``
 
     Returns
     -------
     label (n,) int32, clearness (n,) 1 - d1/d2 in 0..1, and the Euclidean distance (n,) to the
-    label's centre, d1, from the float64 squared error.
+    nearest centre, d1, from the float64 squared error; d2 is to the nearest of another label.
     """
-    label, _, second = nearest(x, centres)
+    c = np.ascontiguousarray(centres, np.float64)
+    near, _, second, _ = _scan(x, c, None, starts=_starts(group))
+    label = near if group is None else group[near]
     if x.size > loops.SMALL:
-        c = np.ascontiguousarray(centres, np.float64)
-        clear, distance = np.empty(len(label)), np.empty(len(label))
-        loops.errors().described(np.ascontiguousarray(x), label, c, second, clear, distance)
+        clear, distance = np.empty(len(near)), np.empty(len(near))
+        loops.errors().described(np.ascontiguousarray(x), near, c, second, clear, distance)
         return label, clear, distance
-    error = squared_error(x, label, centres)
+    error = squared_error(x, near, c)
     return label, clearness(error, second), np.sqrt(error)
 
 

@@ -51,42 +51,6 @@ def squared_distances(x: Any, lo: int, m: int, centre: Any, out: Any) -> None:
 
 
 @jit
-def nearest(x: Any, centres: Any, group: Any, label: Any, best: Any, second: Any) -> None:
-    """Fill label, best and second; ``group`` is sorted, its last value ends the last group."""
-    n = x.shape[1]
-    k = centres.shape[0]
-    dist = np.empty(BLOCK, np.float32)
-    least = np.empty(BLOCK, np.float32)
-    inf = np.float32(np.inf)
-    for lo in range(0, n, BLOCK):
-        m = min(BLOCK, n - lo)
-        b, s, lab = best[lo : lo + m], second[lo : lo + m], label[lo : lo + m]
-        for r in range(m):
-            b[r] = inf
-            s[r] = inf
-            lab[r] = 0
-        open_group = False
-        for c in range(k):
-            squared_distances(x, lo, m, centres[c], dist)
-            g = group[c]
-            ends = c + 1 == k or group[c + 1] != g
-            if open_group:
-                for r in range(m):
-                    dist[r] = min(dist[r], least[r])
-            if not ends:
-                for r in range(m):
-                    least[r] = dist[r]
-                open_group = True
-                continue
-            open_group = False
-            for r in range(m):
-                v = dist[r]
-                s[r] = min(s[r], max(b[r], v))
-                lab[r] = g if v < b[r] else lab[r]
-                b[r] = min(b[r], v)
-
-
-@jit
 def moments(x: Any, w: Any, label: Any, grid: float, count: Any, linear: Any) -> None:
     """Add exact sums: w to count (k,), w x to linear (k, d).
 

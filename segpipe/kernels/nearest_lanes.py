@@ -281,6 +281,8 @@ less = _typed(MASK, lambda b, x, y: b.fcmp_ordered("<", x, y), 2)
 """less(x, y) of float32: the lanes where x < y."""
 equal = _typed(MASK, lambda b, x, y: b.icmp_signed("==", x, y), 2)
 """equal(x, y) of int32."""
+reaches = _typed(MASK, lambda b, x, y: b.icmp_signed(">=", x, y), 2)
+"""reaches(x, y) of int32: the lanes where x >= y."""
 pick = _typed(None, lambda b, mask, yes, no: b.select(mask, yes, no), 3)
 """pick(mask, yes, no) lane by lane."""
 least = _typed(FLOATS, lambda b, x, y: b.select(b.fcmp_ordered("<", x, y), x, y), 2)

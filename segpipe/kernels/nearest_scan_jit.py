@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.kernels.jit import jit
-from segpipe.kernels.nearest_lanes import fetch, least, less, most, one_of, pick
+from segpipe.kernels.nearest_lanes import fetch, least, less, most, one_of, pick, reaches
 from segpipe.kernels.simd import add, fma, load, splat, store
 
 STEP = 64
@@ -88,13 +88,30 @@ def nearer(v: Any, name: Any, label: Any, best: Any, second: Any) -> Any:
 
 
 @jit
-def keep(v: Any, c: int, label: Any, best: Any, second: Any) -> Any:
-    """``nearer`` of centre c, four times."""
+def nearer_group(v: Any, name: Any, start: Any, label: Any, best: Any, second: Any) -> Any:
+    """``nearer`` where the second is of another group; ``start``: the first of the centre's own.
+
+    Groups follow one another, so that a label of this centre's group is one from ``start`` on.
+    """
+    other = pick(reaches(label, start), second, least(second, most(best, v)))
+    return pick(less(v, best), name, label), least(v, best), other
+
+
+@jit
+def keep(v: Any, c: int, starts: Any, label: Any, best: Any, second: Any) -> Any:
+    """One or the other of centre c, four times."""
     name = splat(np.int32(c))
-    l0, b0, s0 = nearer(v[0], name, label[0], best[0], second[0])
-    l1, b1, s1 = nearer(v[1], name, label[1], best[1], second[1])
-    l2, b2, s2 = nearer(v[2], name, label[2], best[2], second[2])
-    l3, b3, s3 = nearer(v[3], name, label[3], best[3], second[3])
+    if starts is None:
+        l0, b0, s0 = nearer(v[0], name, label[0], best[0], second[0])
+        l1, b1, s1 = nearer(v[1], name, label[1], best[1], second[1])
+        l2, b2, s2 = nearer(v[2], name, label[2], best[2], second[2])
+        l3, b3, s3 = nearer(v[3], name, label[3], best[3], second[3])
+    else:
+        start = splat(one_of(starts, c))
+        l0, b0, s0 = nearer_group(v[0], name, start, label[0], best[0], second[0])
+        l1, b1, s1 = nearer_group(v[1], name, start, label[1], best[1], second[1])
+        l2, b2, s2 = nearer_group(v[2], name, start, label[2], best[2], second[2])
+        l3, b3, s3 = nearer_group(v[3], name, start, label[3], best[3], second[3])
     return (l0, l1, l2, l3), (b0, b1, b2, b3), (s0, s1, s2, s3)
 
 
@@ -123,8 +140,12 @@ def scan(
     flat: Any,
     stride: int,
     soon: int,
+    starts: Any,
 ) -> None:
-    """Label, best and second (``out``, from lo on) of a tile; asks for the rows at ``soon``."""
+    """Label, best and second (``out``, from lo on) of a tile; asks for the rows at ``soon``.
+
+    ``starts``: of each centre the first of its group; None where each is its own.
+    """
     lots = len(square)
     for r in range(0, rows, STEP):
         best = four(splat(INF))
@@ -144,10 +165,10 @@ def scan(
                 later += stride
                 at += rows
                 p += 4
-            label, best, second = keep(t, c, label, best, second)
-            label, best, second = keep(u, c + 1, label, best, second)
-            label, best, second = keep(v, c + 2, label, best, second)
-            label, best, second = keep(w, c + 3, label, best, second)
+            label, best, second = keep(t, c, starts, label, best, second)
+            label, best, second = keep(u, c + 1, starts, label, best, second)
+            label, best, second = keep(v, c + 2, starts, label, best, second)
+            label, best, second = keep(w, c + 3, starts, label, best, second)
         if lots % 4:
             t, u = four(splat(square[lots - 2])), four(splat(square[lots - 1]))
             at, later = r, soon + r
@@ -159,8 +180,8 @@ def scan(
                 later += stride
                 at += rows
                 p += 2
-            label, best, second = keep(t, lots - 2, label, best, second)
-            label, best, second = keep(u, lots - 1, label, best, second)
+            label, best, second = keep(t, lots - 2, starts, label, best, second)
+            label, best, second = keep(u, lots - 1, starts, label, best, second)
         n = take(norm, r)
         put(out[0], lo + r, label)
         put(out[1], lo + r, distance(best, n))

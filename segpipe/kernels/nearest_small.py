@@ -31,8 +31,12 @@ def fused(a: Singles, b: Singles, c: Singles) -> Singles:
     return total.astype(np.float32)
 
 
-def distances(x: Block, centres: Floats) -> Singles:
-    """Squared distances (k, n) as |x|^2 + (|c|^2 - 2 c x), never below 0."""
+def least(x: Block, centres: Floats, starts: Ints | None = None) -> tuple[Ints, Singles, Singles]:
+    """Nearest centre (the first of equals), squared distance to it, and to the next.
+
+    ``starts``: of each centre the first of its group; the next is of another group. Distances are
+    |x|^2 + (|c|^2 - 2 c x), never below 0; what is compared is the part in brackets.
+    """
     c = centres.astype(np.float32)
     square = np.zeros(len(c))
     for j in range(len(x)):
@@ -42,16 +46,15 @@ def distances(x: Block, centres: Floats) -> Singles:
     for j in range(len(x)):
         total = fused(x[j], np.float32(-2) * c[:, j, None], total)
         norm = fused(x[j], x[j], norm)
-    near: Singles = np.maximum(total + norm, np.float32(0))
-    return near
-
-
-def two_least(d2: Singles) -> tuple[Ints, Singles, Singles]:
-    """Of (m, n) distances, overwritten: which is least (the first), the least, and the next."""
-    at, rows = np.argmin(d2, axis=0), np.arange(d2.shape[1])
-    best = d2[at, rows]
-    d2[at, rows] = np.inf
-    return at.astype(np.int32), best, d2.min(axis=0)
+    at, rows = np.argmin(total, axis=0), np.arange(x.shape[1])
+    best = total[at, rows]
+    if starts is None:
+        total[at, rows] = np.inf
+    else:
+        total[starts[:, None] == starts[at]] = np.inf
+    zero = np.float32(0)
+    second = np.maximum(total.min(axis=0) + norm, zero)
+    return at.astype(np.int32), np.maximum(best + norm, zero), second
 
 
 def add_rows(x: Block, label: Ints, sums: Longs) -> bool:

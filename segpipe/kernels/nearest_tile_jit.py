@@ -142,12 +142,20 @@ def tell(out: Any, m: int, lo: int, label: Any, best: Any, second: Any) -> None:
 
 @jit
 def lloyd(
-    block: Any, centres: Any, known: bool, label: Any, best: Any, second: Any, sums: Any
+    block: Any,
+    centres: Any,
+    known: bool,
+    label: Any,
+    best: Any,
+    second: Any,
+    sums: Any,
+    starts: Any,
 ) -> bool:
     """Labels (unless known), both distances and integer sums (k + 1, width), unless empty.
 
     ``width`` is d + 4 rounded up to a multiple of sixteen. Distances without room stay in the
-    first cache level, a tile at a time. False: a feature is beyond LARGEST.
+    first cache level, a tile at a time. ``starts`` as of ``scan``, with room for a lot more.
+    False: a feature is beyond LARGEST.
     """
     d, n = block.shape
     flat = block.reshape(d * n)
@@ -179,9 +187,9 @@ def lloyd(
         if not known:
             soon = max(0, min(lo + rows, n - rows))
             if d > WIDE:
-                scan(x, norm, rows, d, packed, square, out, where, x, rows, 0)
+                scan(x, norm, rows, d, packed, square, out, where, x, rows, 0, starts)
             else:
-                scan(x, norm, rows, d, packed, square, out, where, flat, n, soon)
+                scan(x, norm, rows, d, packed, square, out, where, flat, n, soon, starts)
             if m < rows or apart:
                 tell(edge_out, m, lo, label, best, second)
         if k < 0:

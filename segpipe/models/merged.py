@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from segpipe.kernels import nearest as kernel
-from segpipe.models.kmeans import clearness
 from segpipe.values import Block, Floats, Ints, Labels
 
 
@@ -49,10 +48,8 @@ class MergedModel:
 
         The distance is to the nearest micro-centre, not to the segment's mean.
         """
-        segment, best, second = kernel.nearest(x, self.micro, self.group)
-        return Labels(
-            segment, clearness(best, second), np.sqrt(best.astype(np.float64)) * self.unit
-        )
+        segment, clear, distance = kernel.described(x, self.micro, self.group)
+        return Labels(segment, clear, distance * self.unit)
 
     def reordered(self, order: npt.NDArray[np.intp]) -> MergedModel:
         """The same model with segment ``order[i]`` renamed to i."""

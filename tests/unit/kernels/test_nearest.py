@@ -48,6 +48,32 @@ def test_second_is_of_another_group(path):
     assert (label[0], best[0], second[0]) == (0, 1, 9)
 
 
+@pytest.mark.parametrize("m", [3, 8, 37, 70])
+def test_groups_are_those_of_float64(path, m):
+    rng = np.random.default_rng(m)
+    x, centres = rng.normal(size=(5, 700)).astype(np.float32), rng.normal(size=(m, 5))
+    group = np.sort(rng.integers(0, 4, m)).astype(np.int32)
+    apart = np.square(x.T.astype(float)[:, None] - centres[None]).sum(axis=2)
+    least = np.stack([apart[:, group == g].min(axis=1) for g in np.unique(group)], axis=1)
+    label, best, second = kernel.nearest(x, centres, group)
+    assert np.array_equal(label, np.unique(group)[least.argmin(axis=1)])
+    least.sort(axis=1)
+    assert np.allclose(best, least[:, 0], atol=1e-5)
+    assert np.allclose(second, least[:, 1], atol=1e-5)
+    told, clear, distance = kernel.described(x, centres, group)
+    assert np.array_equal(told, label)
+    assert np.allclose(distance, np.sqrt(least[:, 0]), rtol=1e-6)
+    assert np.allclose(clear, 1 - np.sqrt(least[:, 0] / least[:, 1]), atol=1e-5)
+
+
+def test_what_rounding_makes_equally_far_is_still_compared(path):
+    # 1e6 and 1e6 - .02 are one float32; the second centre is nearer all the same.
+    x = np.full((1, 40), 1000.0, np.float32)
+    label, best, second = kernel.nearest(x, np.array([[0.0], [1e-5]]))
+    assert label.tolist() == [1] * 40
+    assert best.tolist() == second.tolist() == [1e6] * 40
+
+
 def test_noise_is_in_no_sum(path):
     label = np.array([0, -1, 1, -1], np.int32)
     sums = kernel.add_up(X, ONE, label, CENTRES)
