@@ -46,7 +46,7 @@ def _rank(which: int, fitted: Fitted, batch: pa.RecordBatch, x: Block) -> Any:
 def _reasons(every: bool, fitted: Fitted, batch: pa.RecordBatch, x: Block) -> Any:
     assert fitted.detector is not None
     asked = np.ones(x.shape[1], bool) if every else _flag(fitted, batch, x)
-    return reasons(batch, x, asked, fitted.scaler, fitted.model, fitted.detector)
+    return reasons(batch, asked, fitted.scaler, fitted.model, fitted.detector)
 
 
 def _signed(fitted: Fitted, batch: pa.RecordBatch, x: Block) -> Any:

@@ -25,7 +25,8 @@ from segpipe.values import Block, Detector, Floats, Ints, Labels, SegmentModel
 class Said:
     """What model and detector say of a batch."""
 
-    x: Block
+    x: Block | None
+    """None where labels and scores were known."""
     labels: Labels
     score: Floats | None
     """(n,); None without a detector."""
@@ -58,13 +59,17 @@ class Labeller:
         self, batch: pa.RecordBatch, score: Floats | None = None, labels: Labels | None = None
     ) -> Said:
         """Block, labels and scores of the batch's rows; the latter two may be known."""
-        x = self.scaler.transform(batch)
+        x = None
+        if labels is None or (self.detector is not None and score is None):
+            x = self.scaler.transform(batch)
+            labels = self.model.label(x) if labels is None else labels
         if self.detector is not None:
             if score is None:
+                assert x is not None
                 score = self.detector.score(block_for(self.detector, batch, x))
             if not np.isfinite(score).all():
                 raise AssertionError(f"{self.detector.method} gave a score that is not finite")
-        return Said(x, self.model.label(x) if labels is None else labels, score)
+        return Said(x, labels, score)
 
     def table(self, batch: pa.RecordBatch, known: Said) -> pa.RecordBatch:
         """The label table's rows, from what is said of them."""
@@ -92,7 +97,7 @@ class Labeller:
         )
 
     def _outliers(self, batch: pa.RecordBatch, said: Said) -> dict[str, Any]:
-        x, score = said.x, said.score
+        score = said.score
         if self.detector is None or self.calibration is None or score is None:
             names = (schema.SCORE, schema.QUANTILE, schema.P, schema.FLAG, schema.REASONS)
             return {
@@ -108,7 +113,7 @@ class Labeller:
             schema.QUANTILE: pa.array(quantile, pa.float64()),
             schema.P: pa.array(p, pa.float64()),
             schema.FLAG: pa.array(flagged, pa.bool_()),
-            schema.REASONS: reasons(batch, x, flagged, self.scaler, self.model, self.detector),
+            schema.REASONS: reasons(batch, flagged, self.scaler, self.model, self.detector),
         }
 
 

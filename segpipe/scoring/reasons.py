@@ -22,7 +22,6 @@ EXACT = 1e15
 
 def reasons(
     batch: pa.RecordBatch,
-    x: Block,
     flagged: npt.NDArray[np.bool_],
     scaler: Scaler,
     model: SegmentModel,
@@ -36,10 +35,10 @@ def reasons(
     original units.
     """
     rows = np.flatnonzero(flagged)
-    odd: Block = np.ascontiguousarray(x[:, rows])
     told = batch.take(pa.array(rows))
     if isinstance(detector, LensDetector):
-        odd, scaler, detector = detector.scaler.transform(told), detector.scaler, detector.inner
+        scaler, detector = detector.scaler, detector.inner
+    odd = scaler.transform(told)
     place = usual_place(odd, model, detector)
     share = _shares(odd, place, scaler)
     count = min(REASONS, len(scaler.inputs))

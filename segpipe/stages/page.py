@@ -140,7 +140,7 @@ def _top(tally: Tally, built: Built, fitted: Fitted) -> tuple[Any, ...]:
     score = np.array([row.score for row in tally.unusual])
     said = fitted.model.label(x).segment
     every = np.ones(len(rows), np.bool_)
-    why = reasons(batch, x, every, fitted.scaler, fitted.model, fitted.detector).to_pylist()
+    why = reasons(batch, every, fitted.scaler, fitted.model, fitted.detector).to_pylist()
     quantile = fitted.calibration.quantile(score)
     shown = told_by(built) or names[:8]
     detector, entities = fitted.detector, fitted.detector.method == "mass"

@@ -79,6 +79,7 @@ class RescoreStep:
             for batch in self.features(accepted()):
                 if batch.num_rows:
                     said = self.present.say(batch)
+                    assert said.x is not None  # nothing of these rows was known
                     counting.add(batch, said.x, said.labels, said.score)
                     if self.writer is not None:
                         yield self.present.table(batch, said)

@@ -24,8 +24,7 @@ MASS = MassDetector(PLACE, np.ones(1), np.zeros(1), 0.05)
 
 
 def why(flags, detector=MASS):
-    x = SCALER.transform(BATCH)
-    return reasons(BATCH, x, np.array(flags), SCALER, KMeansModel(PLACE), detector)
+    return reasons(BATCH, np.array(flags), SCALER, KMeansModel(PLACE), detector)
 
 
 def test_shares_values_and_what_is_usual_by_hand():
