@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from segpipe.errors import ConfigError, DataError, said
 from segpipe.lake import hive
 from segpipe.lake.columnar import plain
-from segpipe.lake.stats import Stats
+from segpipe.lake.stats import INDEXED, Stats
 from segpipe.lake.uris import locate, storing
 from segpipe.values import StagedFile
 
@@ -93,6 +93,8 @@ class Writer:
     run_id: str
     partition_by: tuple[str, ...]
     schema: pa.Schema
+    indexed: int = INDEXED
+    """Columns whose least and greatest values are told; 0 where nobody reads them."""
 
     def __post_init__(self) -> None:
         """ConfigError 78 for a run id or a partition column that cannot be spelled in a path."""
@@ -217,7 +219,7 @@ class _Open:
     def __init__(self, writer: Writer, partition: hive.Partition) -> None:
         self.partition, self.rows = partition, 0
         self.path = f"{hive.folder(partition)}part-{writer.run_id}-{uuid.uuid4().hex}.parquet"
-        self.stats = Stats()
+        self.stats = Stats(writer.indexed)
         self.filesystem, root = locate(writer.root)
         self.full = f"{root}/{self.path}"
         with storing(writer.root):

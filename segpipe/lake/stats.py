@@ -16,10 +16,15 @@ _STAT_TEXT = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Stats:
-    """Delta file statistics of flat columns: least, greatest and nulls."""
+INDEXED = 32
+"""Columns that files are skipped by: Delta's own default, delta.dataSkippingNumIndexedCols."""
 
-    def __init__(self) -> None:
+
+class Stats:
+    """Delta file statistics of the first flat columns: least, greatest and nulls."""
+
+    def __init__(self, columns: int = INDEXED) -> None:
+        self.columns = columns
         self.rows = 0
         self.nulls: dict[str, int] = {}
         self.low: dict[str, Any] = {}
@@ -29,7 +34,8 @@ class Stats:
     def add(self, table: pa.Table) -> None:
         """Take in the rows of ``table``."""
         self.rows += table.num_rows
-        for name, column in zip(table.column_names, table.columns, strict=True):
+        first = slice(self.columns)
+        for name, column in zip(table.column_names[first], table.columns[first], strict=True):
             if pa.types.is_nested(column.type):
                 continue
             self.nulls[name] = self.nulls.get(name, 0) + column.null_count

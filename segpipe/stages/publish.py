@@ -18,6 +18,7 @@ from segpipe.lake.publication import Publication
 from segpipe.lake.publish import Target
 from segpipe.lake.spool import Spooled
 from segpipe.lake.staging import Writer, check_partition_by
+from segpipe.lake.stats import INDEXED
 from segpipe.models.fitted import Fitted
 from segpipe.scoring.label import Labeller, Said, output_schema
 from segpipe.values import Floats, Labels, StagedFile
@@ -135,7 +136,8 @@ def writer_of(
     target: Target, run_id: str, partition_by: Sequence[str], present: Presented
 ) -> Writer:
     """Writes label rows below the target."""
-    return Writer(target.stage_uri(run_id), run_id, tuple(partition_by), present.schema)
+    indexed = INDEXED if target.format == "delta" else 0
+    return Writer(target.stage_uri(run_id), run_id, tuple(partition_by), present.schema, indexed)
 
 
 def write(

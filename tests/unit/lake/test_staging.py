@@ -128,3 +128,14 @@ def test_statistics_of_times_at_the_ends_of_the_calendar(tmp_path):
     # A bound that cannot be written is left out: readers then skip nothing.
     assert told["minValues"] == {"early": "0001-01-01T00:00:00.000Z"}
     assert told["maxValues"] == {"early": "2024-01-01T00:00:00.000Z"}
+
+
+def test_statistics_are_of_the_first_columns(tmp_path):
+    table = pa.record_batch({f"c{i}": [i, i + 1] for i in range(40)})
+    (file,) = Writer(str(tmp_path), "r", (), table.schema)(iter([table]))
+    told = json.loads(file.stats)
+    assert list(told["minValues"]) == list(told["nullCount"]) == [f"c{i}" for i in range(32)]
+    (file,) = Writer(str(tmp_path), "r", (), table.schema, 0)(iter([table]))
+    assert json.loads(file.stats) == {
+        "numRecords": 2, "minValues": {}, "maxValues": {}, "nullCount": {},
+    }  # fmt: skip
