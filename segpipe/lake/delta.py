@@ -76,12 +76,12 @@ class DeltaTarget:
     def current(self, run_key: str, run_id: str | None = None) -> Publication | None:
         """See ``publish.Target.current``."""
         table = self._open()
-        return None if table is None else still_current(_entries(table), run_key, run_id)
+        return None if table is None else still_current(_entries(self.uri, table), run_key, run_id)
 
     def history(self) -> list[Publication]:
         """See ``publish.Target.history``."""
         table = self._open()
-        return [] if table is None else [entry for entry in _entries(table) if entry is not None]
+        return [] if table is None else [e for e in _entries(self.uri, table) if e is not None]
 
     def labels(self) -> Mapping[str, Any]:
         """See ``publish.Target.labels``."""
@@ -117,7 +117,7 @@ class DeltaTarget:
             if table is not None:
                 _same_partitioning(self.uri, table, partition_by)
                 # An error may have hidden a commit that landed: this finds it.
-                done = still_current(_entries(table), asked.run_key, asked.run_id)
+                done = still_current(_entries(self.uri, table), asked.run_key, asked.run_id)
                 if done is not None:
                     return replace(done, already=attempt == 0 or done.run_id != asked.run_id)
             try:
@@ -190,7 +190,7 @@ class DeltaTarget:
         return True
 
     def _landed(self, asked: Publication) -> Publication:
-        for entry in _entries(self._open()):
+        for entry in _entries(self.uri, self._open()):
             if entry is not None and (entry.run_id, entry.run_key) == (asked.run_id, asked.run_key):
                 return entry
         raise TemporaryError(f"the commit of run {asked.run_id} is not in the log.", "retry.")
@@ -199,7 +199,7 @@ class DeltaTarget:
         """See ``publish.Target.clean``; never a file that a version still in the log names."""
         table = self._open()
         filesystem, root = locate(self.uri)
-        entries = [] if table is None else [e for e in _entries(table) if e is not None]
+        entries = [] if table is None else [e for e in _entries(self.uri, table) if e is not None]
         published = {entry.run_id for entry in entries}
         named = set() if table is None else _paths(table)
         for entry in entries:
@@ -260,9 +260,29 @@ def _guarantee(values: Mapping[str, Any]) -> Any:
     return expression
 
 
-def _entries(table: Any) -> Iterator[Publication | None]:
+def _commits(uri: str, table: Any) -> list[dict[str, Any]]:
+    """What the log says of each commit, newest first.
+
+    deltalake counts the versions down from the newest that it saw just before it listed the log:
+    with a commit in between all would be one too low.
+    """
+    from deltalake import DeltaTable
+
+    for _ in range(ATTEMPTS):
+        before = DeltaTable(uri).version()
+        commits: list[dict[str, Any]] = table.history()
+        if DeltaTable(uri).version() == before:
+            return commits
+    raise TemporaryError(
+        f"Delta table {uri} is being changed by others: its log changed {ATTEMPTS} times while it "
+        "was read.",
+        "retry.",
+    )
+
+
+def _entries(uri: str, table: Any) -> Iterator[Publication | None]:
     """Newest first; None for changes by other programs."""
-    for entry in table.history():
+    for entry in _commits(uri, table):
         text = entry.get(APP)
         if text is not None:
             yield Publication.from_json(entry["version"], text)

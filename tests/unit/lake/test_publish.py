@@ -18,7 +18,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from segpipe.errors import ConfigError, InputMissing, TemporaryError
-from segpipe.lake import lease
+from segpipe.lake import delta, lease
 from segpipe.lake.publication import Publication
 from segpipe.lake.publish import Target, open_target, read_labels
 from segpipe.lake.staging import Writer
@@ -305,3 +305,27 @@ def test_lost_staged_files_are_noticed(target: Target) -> None:
     with pytest.raises(TemporaryError, match="gone or changed"):
         target.commit(files, SCHEMA, ["day"], {"run_id": "r2", "run_key": "K"})
     assert published(target) == [(1, 0.5, ONE)]
+
+
+def test_versions_are_right_when_another_commit_comes_while_the_log_is_read(
+    tmp_path: Path,
+) -> None:
+    target = open_target(str(tmp_path / "labels"), "delta")
+    publish(target, "a", [(1, 0.5, ONE)])
+
+    class Overtaken:
+        """The library's answer to a log that grew after it had asked for the newest version."""
+
+        calls = 0
+
+        def history(self) -> list[dict[str, Any]]:
+            self.calls += 1
+            if self.calls == 1:
+                publish(target, "b", [(2, 0.5, TWO)])
+                return [
+                    {**e, "version": e["version"] - 1} for e in DeltaTable(target.uri).history()
+                ]
+            return DeltaTable(target.uri).history()
+
+    found = list(delta._entries(target.uri, Overtaken()))
+    assert [(e.run_id, e.version) for e in found if e is not None] == [("b", 1), ("a", 0)]
