@@ -19,11 +19,11 @@ from segpipe.report.profile import (
     Separation,
     separates_nothing,
 )
-from segpipe.report.words import humanise, vocabulary
+from segpipe.report.words import RARITIES, humanise, vocabulary
 from segpipe.values import Block, Floats, Ints
 
 MISSING = "\u2013"
-RARITY, MOST_RARE = "_rarity", 40.0
+MOST_RARE = 40.0
 """Above it -ln of a share is of no table's rows."""
 KNIVES = 40
 """Segments in one picture at most."""
@@ -164,14 +164,14 @@ def amount(value: Any, column: str = "") -> str:
         read = float(value)
     except (TypeError, ValueError):
         return number(value)
-    if column.endswith(RARITY) and 0.0 <= read < MOST_RARE:
+    if column in RARITIES and 0.0 <= read < MOST_RARE:
         return f"1 in {number(round(math.exp(read)))}"
     return number(read)
 
 
 def mark(value: Any, column: str) -> str:
     """A value that a group of rows shares: ``plain``, but rarities are told."""
-    return amount(value, column) if column.endswith(RARITY) else plain(value)
+    return amount(value, column) if column in RARITIES else plain(value)
 
 
 def plain(value: Any) -> str:

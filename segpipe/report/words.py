@@ -99,6 +99,8 @@ _GENERAL |= {
     "dst_rarity": Words("destination", 2, "rare destinations", "popular destinations"),
     "pair_rarity": Words("pair", 2, "rare pairs", "frequent pairs"),
 }
+RARITIES = frozenset({"src_rarity", "dst_rarity", "pair_rarity"})
+"""Columns of ours that hold -ln of a share; a column of the user's may end alike."""
 _SIDES = {"src": "from this source", "dst": "to this destination", "pair": "between these two"}
 _MEASURES = {
     "count": "connections",

@@ -34,7 +34,8 @@ def test_every_window_column_has_words():
 def test_a_rarity_is_told_as_one_in_so_many(value, said):
     assert amount(value, "pair_rarity") == said
     assert mark(value, "src_rarity") == said
-    assert amount(value, "src_bytes") != said
+    for own in ("src_bytes", "item_rarity"):
+        assert amount(value, own) != said and mark(value, own) != said
 
 
 def test_a_mark_that_names_a_port_has_no_separators():
