@@ -111,13 +111,12 @@ def _chosen(data: Data, asked: Request) -> Decision:
         seen = see_modes(data, asked)
         if not hinted and not parted and (seen is None or seen.likely.k == 1):
             reason = f"no valley parts {sweep.k} clusters, and distances and main axis are unimodal"
-    if asked.model == "auto":
-        none = nothing(data, asked, found, reason) if reason else None
-        decision = none or family(data, asked, found, sweep, seen)
-        return with_candidates(decision, data, asked, seen, sweep)
+    auto = asked.model == "auto"
     if reason:
-        return nothing(data, asked, found, reason)
-    return _of_kind(data, asked, found, sweep, seen)
+        decision = nothing(data, asked, found, reason)
+    else:
+        decision = (family if auto else _of_kind)(data, asked, found, sweep, seen)
+    return with_candidates(decision, data, asked, seen, sweep) if auto else decision
 
 
 def _of_kind(
